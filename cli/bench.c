@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* mote bench: how long it takes to make a sandbox, to start it and to call a function of it. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "report.h"
+#include "session.h"
+#include "target.h"
+
+enum { DEFAULT_ITERATIONS = 1000, DEFAULT_CREATES = 20 };
+
+/** Times of one thing, in nanoseconds. */
+struct series {
+	uint64_t *ns;
+	uint64_t count, capacity;
+};
+
+/** Everything that is measured. */
+struct results {
+	struct series create, start, call;
+	uint64_t vm_entries; /* of all measured calls */
+};
+
+static bool series_make(struct series *series, uint64_t capacity)
+{
+	*series = (struct series){.capacity = capacity};
+	series->ns = calloc(capacity, sizeof *series->ns);
+	return series->ns != NULL;
+}
+
+static void series_add(struct series *series, uint64_t ns)
+{
+	if (series->count < series->capacity)
+		series->ns[series->count++] = ns;
+}
+
+static int by_size(const void *left, const void *right)
+{
+	uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+	return a < b ? -1 : a > b;
+}
+
+/** The value that part of 1000 are not above; series is sorted and not empty. */
+static uint64_t quantile(const struct series *series, uint64_t part)
+{
+	uint64_t rank = (series->count * part + 999) / 1000;
+	return series->ns[rank ? rank - 1 : 0];
+}
+
+static int measure_creates(struct session *session, struct results *results)
+{
+	for (uint64_t i = 0; i < results->create.capacity; i++) {
+		mote__session_drop(session);
+		int status = mote__session_create(session);
+		if (status == EXIT_OK)
+			status = mote__session_start(session);
+		if (status != EXIT_OK)
+			return status;
+		series_add(&results->create, session->create_ns);
+		series_add(&results->start, session->start_ns);
+	}
+	return EXIT_OK;
+}
+
+static uint64_t entries_of(const struct session *session)
+{
+	struct mote_statistics statistics = {0};
+	mote_sandbox_get_statistics(session->sandbox, &statistics, sizeof statistics);
+	return statistics.vm_entries;
+}
+
+static int measure_calls(const struct session *session, const struct target *target,
+			 struct results *results)
+{
+	uint64_t warm_up = results->call.capacity / 10 + 1, entries = 0;
+	struct mote_error err = {0};
+	for (uint64_t i = 0; i < warm_up + results->call.capacity; i++) {
+		if (i == warm_up)
+			entries = entries_of(session);
+		uint64_t before = mote__clock_ns();
+		int rc = mote__target_call(target, session, NULL, &err);
+		uint64_t after = mote__clock_ns();
+		if (rc != MOTE_OK)
+			return mote__session_fail(session, target->function, STAGE_CALL, &err);
+		if (i >= warm_up)
+			series_add(&results->call, after - before);
+	}
+	results->vm_entries = entries_of(session) - entries;
+	return EXIT_OK;
+}
+
+static int measure(struct session *session, const struct target *target, struct results *results)
+{
+	const struct options *options = session->options;
+	if (!series_make(&results->create, options->creates ? options->creates : DEFAULT_CREATES) ||
+	    !series_make(&results->start, results->create.capacity) ||
+	    !series_make(&results->call,
+			 options->iterations ? options->iterations : DEFAULT_ITERATIONS))
+		return mote__report_host("bench", "out of memory for the samples");
+	int status = measure_creates(session, results);
+	if (status == EXIT_OK)
+		status = measure_calls(session, target, results);
+	if (status != EXIT_OK)
+		return status;
+	struct series *all[] = {&results->create, &results->start, &results->call};
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		qsort(all[i]->ns, all[i]->count, sizeof *all[i]->ns, by_size);
+	return EXIT_OK;
+}
+
+static void print_series(const char *name, const struct series *series)
+{
+	(void)printf("%-12s %10.1f %10.1f %10.1f %10.1f %10" PRIu64 "\n", name,
+		     (double)quantile(series, 0) / 1000, (double)quantile(series, 500) / 1000,
+		     (double)quantile(series, 990) / 1000, (double)quantile(series, 1000) / 1000,
+		     series->count);
+}
+
+static void write_series(struct json *json, const char *key, const struct series *series)
+{
+	mote__json_object(json, key);
+	mote__json_u64(json, "count", series->count);
+	mote__json_u64(json, "min_ns", quantile(series, 0));
+	mote__json_u64(json, "median_ns", quantile(series, 500));
+	mote__json_u64(json, "p99_ns", quantile(series, 990));
+	mote__json_u64(json, "max_ns", quantile(series, 1000));
+	mote__json_end(json);
+}
+
+static void show(const struct session *session, const struct target *target,
+		 const struct results *results)
+{
+	double entries = (double)results->vm_entries / (double)results->call.count;
+	if (session->options->json) {
+		struct json json = {.out = stdout};
+		mote__json_object(&json, NULL);
+		mote__json_bool(&json, "ok", true);
+		mote__json_text(&json, "version", mote_version());
+		mote__json_text(&json, "guest", session->guest);
+		mote__json_text(&json, "function", target->function);
+		write_series(&json, "create", &results->create);
+		write_series(&json, "start", &results->start);
+		write_series(&json, "call", &results->call);
+		mote__json_f64(&json, "vm_entries_per_call", entries, 6);
+		mote__json_end(&json);
+		return;
+	}
+	(void)printf("%-12s %10s %10s %10s %10s %10s\n", "microseconds", "min", "median", "p99",
+		     "max", "count");
+	print_series("create", &results->create);
+	print_series("start", &results->start);
+	print_series("call", &results->call);
+	(void)printf("VM entries per call: %.2f\n", entries);
+}
+
+static int bench(struct session *session, struct target *target, struct results *results)
+{
+	const struct options *options = session->options;
+	int status = mote__session_load(session, options);
+	if (status == EXIT_OK)
+		status = mote__target_resolve(target, session, options->operands[1],
+					      options->operands + 2, options->operand_count - 2);
+	if (status == EXIT_OK)
+		status = measure(session, target, results);
+	if (status == EXIT_OK)
+		show(session, target, results);
+	return status;
+}
+
+int mote__command_bench(const struct options *options)
+{
+	struct session session = {.options = options};
+	struct target target = {0};
+	struct results results = {0};
+	if (options->operand_count < 2)
+		return mote__report_usage("bench", options->operand_count ? "which function?"
+									  : "which guest?");
+	int status = bench(&session, &target, &results);
+	mote__target_free(&target);
+	mote__session_close(&session);
+	free(results.create.ns);
+	free(results.start.ns);
+	free(results.call.ns);
+	return status;
+}

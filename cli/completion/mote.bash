@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# Completion of the mote command for bash: commands, options, their values, guests, and the names of
+# the functions that a guest exports (mote inspect --exports, which runs nothing of the guest).
+# Names come from an image that may be hostile: those with other characters than a name of C has are
+# left out, and nothing that the image says is expanded.
+
+_mote_options() {
+	case $1 in
+	run) echo "--call --result --raw --output --repeat --stats --timeout --log-level
+		--init-data --heap --stack --input --output-buffer --scratch --memory-max
+		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
+		--help" ;;
+	call) echo "--result --raw --output --repeat --stats --timeout --log-level --init-data
+		--heap --stack --input --output-buffer --scratch --memory-max
+		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
+		--help" ;;
+	inspect) echo "--svg --exports --init-data --heap --stack --input --output-buffer --scratch
+		--ignore-extensions --executable-heap --json --help" ;;
+	doctor) echo "--device --json --help" ;;
+	bench) echo "--result --iterations --creates --timeout --log-level --init-data --heap --stack
+		--input --output-buffer --scratch --memory-max --ignore-extensions
+		--executable-heap --device --allow-unfiltered-msrs --json --help" ;;
+	esac
+}
+
+# True for options that take a value.
+_mote_takes_value() {
+	case $1 in
+	--call | --result | --output | --repeat | --iterations | --creates | --svg | --timeout | \
+		--log-level | --init-data | --heap | --stack | --input | --output-buffer | \
+		--scratch | --memory-max | --device | -[ctonld]) return 0 ;;
+	esac
+	return 1
+}
+
+_mote_files() {
+	local file
+	compopt -o filenames 2>/dev/null
+	while IFS= read -r file; do
+		COMPREPLY+=("$file")
+	done < <(compgen -f -- "$1")
+}
+
+_mote_exports() {
+	local name
+	[[ -f $1 ]] || return
+	while IFS= read -r name; do
+		[[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && $name == "$2"* ]] && COMPREPLY+=("$name")
+	done < <(mote inspect --exports -- "$1" 2>/dev/null)
+}
+
+_mote_words() {
+	local word
+	for word in $1; do
+		[[ $word == "$2"* ]] && COMPREPLY+=("$word")
+	done
+}
+
+# Fills operands with the words before the cursor that are no options.
+_mote_operands() {
+	local i
+	operands=()
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-?*) _mote_takes_value "${COMP_WORDS[i]}" && ((i++)) ;;
+		*) operands+=("${COMP_WORDS[i]}") ;;
+		esac
+	done
+}
+
+# The value of the option $1, as far as it is typed: $2.
+_mote_value() {
+	case $1 in
+	--log-level | -l) _mote_words "off error warn info debug trace" "$2" ;;
+	--result | -t) _mote_words "void i32 u32 i64 u64 f32 f64 bool str bytes" "$2" ;;
+	--call | -c) _mote_exports "${operands[0]-}" "$2" ;;
+	--output | -o | --svg | --init-data | --device | -d) _mote_files "$2" ;;
+	esac
+}
+
+_mote() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	local command=${COMP_WORDS[1]-} operands
+	COMPREPLY=()
+	if ((COMP_CWORD == 1)); then
+		_mote_words "run call inspect doctor bench help version --help --version" "$current"
+		return
+	fi
+	_mote_operands
+	if [[ $command == help ]]; then
+		_mote_words "run call inspect doctor bench" "$current"
+	elif _mote_takes_value "$previous"; then
+		_mote_value "$previous" "$current"
+	elif [[ $current == -* ]]; then
+		_mote_words "$(_mote_options "$command")" "$current"
+	elif [[ $command != doctor && ${#operands[@]} -eq 0 ]]; then
+		_mote_files "$current"
+	elif [[ $command == call || $command == bench ]] && ((${#operands[@]} == 1)); then
+		_mote_exports "${operands[0]}" "$current"
+	fi
+}
+
+complete -F _mote mote

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The command line of every command: one table of options, from which they are parsed, listed by
+ * --help and suggested when mistyped. Options may stand anywhere before "--"; what looks like a
+ * negative number is not an option, so that "mote call GUEST add 2 -3" works.
+ */
+#ifndef MOTE_CLI_OPTIONS_H
+#define MOTE_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/** Commands, one bit each: which of them take an option. */
+enum command {
+	COMMAND_RUN = 1u << 0,
+	COMMAND_CALL = 1u << 1,
+	COMMAND_INSPECT = 1u << 2,
+	COMMAND_DOCTOR = 1u << 3,
+	COMMAND_BENCH = 1u << 4,
+};
+
+#define RESULT_NOT_SAID UINT32_MAX
+
+/** Zero means: not given, the library's default. */
+struct options {
+	enum command command;
+	const char *command_name;
+	char **operands; /* what is not an option, in order */
+	int operand_count;
+
+	const char *call;   /* run: function to call */
+	const char *device; /* path of the KVM device */
+	const char *init_data;
+	const char *output; /* file for the result */
+	const char *svg;    /* file for the drawing */
+	uint64_t timeout_ns;
+	uint64_t heap_bytes, stack_bytes, input_bytes, output_bytes, scratch_bytes, memory_max;
+	uint64_t repeat;     /* calls; 1 when not given */
+	uint64_t iterations; /* bench: calls that are measured */
+	uint64_t creates;    /* bench: sandboxes that are measured */
+	uint32_t result;     /* enum mote_type, or RESULT_NOT_SAID */
+	uint32_t log_level;
+	bool ignore_extensions, executable_heap, allow_unfiltered_msrs;
+	bool raw, json, statistics, exports;
+	bool help;
+};
+
+/** Parse argv (behind the command's name; reordered). Returns EXIT_OK, or EXIT_USAGE after having
+ * said what is wrong. command and command_name are set before. */
+int mote__options_parse(struct options *options, int argc, char **argv);
+
+/** List the options of command. */
+void mote__options_help(FILE *out, enum command command);
+
+#endif

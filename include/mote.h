@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mote.h: run untrusted code in micro virtual machines and call into it like into a library.
+ *
+ * Four objects:
+ *
+ *   mote_engine    the KVM device and what was found out about it
+ *   mote_snapshot  immutable guest memory, page tables and processor state
+ *   mote_host      what a guest may ask of the application: functions, print, log
+ *   mote_sandbox   one virtual machine that runs from one snapshot with one host
+ *
+ * Life cycle. mote_snapshot_from_file() reads a guest image once. mote_sandbox_create() makes a
+ * virtual machine of it; its first call (or mote_sandbox_start()) lets the guest initialise itself.
+ * mote_sandbox_call() calls a guest function. A guest that faults, aborts, breaks the protocol or
+ * is cancelled leaves its sandbox *poisoned*: it can be read and destroyed, nothing else.
+ *
+ * Threads. A sandbox is used by one thread at a time and may move between threads. Different
+ * sandboxes are independent. Engines, snapshots and frozen hosts may be shared by any number of
+ * threads. mote_interrupt_send() may be called from any thread at any time.
+ *
+ * Errors. A function that can fail returns MOTE_OK (0) or a negative enum mote_code, and takes a
+ * struct mote_error last, which may be NULL and is filled only on failure. Outputs are written only
+ * on success.
+ *
+ * Ownership. The library copies what it keeps, but for callbacks' cookies. Every destroy and unref
+ * takes NULL. Strings and bytes that come out are borrowed and say until when.
+ *
+ * The library prints nothing (but for the default of the guest's HostPrint, see
+ * mote_host_create()), installs no signal handler, starts no thread and has no mutable globals.
+ * After fork() the child must not use any object that the parent made.
+ */
+#ifndef MOTE_H
+#define MOTE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <mote_abi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOTE_API      __attribute__((visibility("default")))
+#define MOTE_MUST_USE __attribute__((warn_unused_result))
+
+/* ---- Errors --------------------------------------------------------------------------------- */
+
+/** Result codes. Zero is success; failures are negative and fill struct mote_error. */
+enum mote_code {
+	MOTE_OK = 0,
+	/* the caller's */
+	MOTE_EINVAL = -1,  /* an argument or an option is out of range */
+	MOTE_ESTATE = -2,  /* the object is in a state that does not allow this */
+	MOTE_EIMAGE = -3,  /* the guest image is malformed or asks for something unknown */
+	MOTE_ETOOBIG = -4, /* does not fit: arguments in the input buffer, a region in its limit */
+	MOTE_EADDR = -5,   /* a guest address is not mapped, or not as needed */
+	MOTE_ETYPE = -6,   /* the result has another type than the caller asked for */
+	MOTE_EIMPORT = -7, /* the host lacks a function that the guest needs */
+	/* the host machine's */
+	MOTE_ENOMEM = -20,  /* out of memory, or over a limit of the process */
+	MOTE_ENOKVM = -21,  /* no usable hypervisor */
+	MOTE_ESYSTEM = -22, /* a system call was refused; system_errno has the number */
+	/* the guest's */
+	MOTE_EGUEST = -40,    /* the guest's function returned an error; not poisoned */
+	MOTE_EABORT = -41,    /* the guest aborted, or faulted */
+	MOTE_EPROTOCOL = -42, /* the guest broke the protocol: bad message, port or exit */
+	MOTE_ECANCELED = -43, /* ended by a timeout or an interrupt */
+};
+
+/** Whose fault an error is: struct mote_error.category. */
+enum mote_category {
+	MOTE_CATEGORY_NONE = 0,
+	MOTE_CATEGORY_CALLER = 1,
+	MOTE_CATEGORY_HOST = 2,
+	MOTE_CATEGORY_GUEST = 3,
+};
+
+#define MOTE_ERROR_MESSAGE_BYTES 512
+
+/** Filled by a function that fails. No allocation, nothing to free, may be copied. */
+struct mote_error {
+	int32_t code;         /* enum mote_code */
+	int32_t category;     /* enum mote_category */
+	int32_t system_errno; /* errno of a refused system call, else 0 */
+	uint8_t poisoned;     /* 1: the sandbox is poisoned by this */
+	uint8_t has_fault;    /* 1: vector and the fields below it are valid */
+	uint8_t reserved[2];
+	uint64_t guest_code;      /* what the guest sent: enum mote_guest_code, or its own */
+	uint32_t vector;          /* exception vector (Intel SDM volume 3, 6.15) */
+	uint32_t error_code;      /* pushed by the processor for that vector, else 0 */
+	uint64_t fault_gva;       /* vector 14: the address that was accessed */
+	uint64_t instruction_gva; /* the instruction that faulted */
+	uint64_t stack_gva;       /* stack pointer at the fault */
+	char message[MOTE_ERROR_MESSAGE_BYTES]; /* one line, NUL-terminated UTF-8 */
+};
+
+/** The name of a code, such as "MOTE_EINVAL". Static; "unknown" for other numbers. Since: 0.1 */
+MOTE_API const char *mote_code_name(int code);
+
+/** The library's version, such as "0.1.0". Static. Since: 0.1 */
+MOTE_API const char *mote_version(void);
+
+/* ---- Options -------------------------------------------------------------------------------- */
+
+/*
+ * Options structs start with size: set it to sizeof the struct, zero the rest, set what you want;
+ * zero means default. A NULL pointer means all defaults. Structs grow at their end; a larger struct
+ * of a newer header is accepted while its unknown tail is zero.
+ */
+
+/* ---- Engine --------------------------------------------------------------------------------- */
+
+typedef struct mote_engine mote_engine;
+
+struct mote_engine_options {
+	size_t size;
+	const char *device;            /* path of the KVM device; default "/dev/kvm" */
+	int32_t signal_number;         /* ends a running guest; real-time signal, default SIGRTMIN.
+					* Must have no other use in threads that call guests */
+	uint8_t allow_unfiltered_msrs; /* 1: accept a kernel without KVM_CAP_X86_MSR_FILTER */
+	uint8_t reserved[3];
+};
+
+/** Open the KVM device and find out what it can do. Errors: MOTE_EINVAL, MOTE_ENOKVM (no device, no
+ * permission, or a capability is missing: the message names it), MOTE_ENOMEM, MOTE_ESYSTEM.
+ * Cost: a short-lived virtual machine. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_engine_create(const struct mote_engine_options *options,
+					      mote_engine **engine, struct mote_error *err);
+/** One more owner; returns engine. Any thread. Since: 0.1 */
+MOTE_API mote_engine *mote_engine_ref(mote_engine *engine);
+/** One owner less; the last one closes it. Sandboxes hold a reference. Since: 0.1 */
+MOTE_API void mote_engine_unref(mote_engine *engine);
+
+enum mote_paging {
+	MOTE_PAGING_UNKNOWN = 0,
+	MOTE_PAGING_NESTED = 1, /* the processor walks two sets of tables */
+	MOTE_PAGING_SHADOW = 2, /* the kernel keeps shadow tables */
+};
+
+/** What is known about the hypervisor. A capability is 1 where it is offered. */
+struct mote_engine_info {
+	int32_t api_version; /* KVM_GET_API_VERSION; 0 where the device could not be opened */
+	uint32_t paging;     /* enum mote_paging */
+	uint8_t has_read_only_memory, has_sync_registers, has_immediate_exit, has_msr_filter;
+	uint8_t is_emulated; /* the processor under KVM is itself emulated */
+	uint8_t reserved[3];
+	uint32_t memory_slots;      /* most slots of a virtual machine */
+	uint32_t tsc_khz;           /* 0 where unknown */
+	uint64_t vector_state_mask; /* state components (XCR0) that ring 3 reaches; 0: SSE only */
+	int32_t system_errno;       /* why the device could not be opened, else 0 */
+	char missing[128];          /* capabilities that are needed and missing; empty if none */
+};
+
+/** Copy what engine found out. Since: 0.1 */
+MOTE_API void mote_engine_get_info(const mote_engine *engine, struct mote_engine_info *info);
+
+/** Look at a KVM device (NULL: "/dev/kvm") without needing it to be usable: for diagnosis. Fills
+ * info as far as it got and returns MOTE_OK when an engine could be created. Since: 0.1 */
+MOTE_API int mote_probe(const char *device, struct mote_engine_info *info, struct mote_error *err);
+
+/* ---- Snapshot ------------------------------------------------------------------------------- */
+
+typedef struct mote_snapshot mote_snapshot;
+
+/** Access to guest memory, bits. */
+enum mote_access {
+	MOTE_READ = 1,
+	MOTE_WRITE = 2,
+	MOTE_EXECUTE = 4,
+};
+
+/** Families of the guest ABI, for images without a note that tells. */
+enum mote_family {
+	MOTE_FAMILY_S = 1, /* Hyperlight 0.15 to 0.17: two stack buffers; the default */
+};
+
+#define MOTE_DEFAULT_BUFFER_BYTES 0x4000u
+#define MOTE_MIN_BUFFER_BYTES     0x2000u
+#define MOTE_DEFAULT_HEAP_BYTES   131072u
+#define MOTE_DEFAULT_SCRATCH_BYTES \
+	0x48000u                          /* stock guests; confined guests: as much as they need */
+#define MOTE_DEFAULT_STACK_BYTES 0x40000u /* confined guests whose note does not say */
+#define MOTE_MAX_REGION_BYTES    0x3FFFFF000ull
+
+struct mote_snapshot_options {
+	size_t size;
+	uint64_t input_bytes;   /* host to guest; default 0x4000, at least 0x2000 */
+	uint64_t output_bytes;  /* guest to host; default 0x4000, at least 0x2000 */
+	uint64_t heap_bytes;    /* default 131072; confined guests: address space, not memory */
+	uint64_t stack_bytes;   /* confined guests; default: the image's note */
+	uint64_t scratch_bytes; /* multiple of 4096; default 0x48000, confined: computed */
+	const void *init_data;  /* copied; the guest finds it through its PEB */
+	uint64_t init_data_bytes;
+	uint32_t init_data_access; /* enum mote_access; default MOTE_READ */
+	uint32_t family;           /* enum mote_family, where the image has no version note */
+	uint8_t ignore_extensions; /* 1: run the image as a stock guest, in ring 0 */
+	uint8_t executable_heap;   /* 1: stock guests may execute their heap */
+	uint8_t reserved[2];
+	uint32_t msr_count;   /* stock guests: model-specific registers that ... */
+	const uint32_t *msrs; /* ... may be read and written; at most 16 */
+};
+
+/** Make a snapshot of the guest image (ELF) at path. Entering it means: initialise.
+ * Errors: MOTE_EINVAL (an option; the message names field, value and limit), MOTE_EIMAGE,
+ * MOTE_ETOOBIG, MOTE_ENOMEM, MOTE_ESYSTEM (reading the file). Any thread. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_snapshot_from_file(const char *path,
+						   const struct mote_snapshot_options *options,
+						   mote_snapshot **snapshot,
+						   struct mote_error *err);
+/** The same of an image in memory: len bytes, which are not kept. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_snapshot_from_memory(const void *image, size_t len,
+						     const struct mote_snapshot_options *options,
+						     mote_snapshot **snapshot,
+						     struct mote_error *err);
+/** One more owner; returns snapshot. Any thread. Since: 0.1 */
+MOTE_API mote_snapshot *mote_snapshot_ref(mote_snapshot *snapshot);
+/** One owner less. Sandboxes hold a reference. Since: 0.1 */
+MOTE_API void mote_snapshot_unref(mote_snapshot *snapshot);
+
+struct mote_snapshot_info {
+	uint32_t family;     /* enum mote_family */
+	uint32_t image_bits; /* 32 or 64 */
+	uint8_t is_confined; /* 1: runs in ring 3 under the library's own ring-0 code */
+	uint8_t has_note;    /* 1: the image asks for that (see ignore_extensions) */
+	uint8_t is_position_independent;
+	uint8_t reserved[5];
+	uint64_t entry_gva, dispatch_gva; /* dispatch: 0 while not known */
+	uint64_t input_bytes, output_bytes, heap_bytes, stack_bytes, scratch_bytes;
+	uint64_t memory_bytes;    /* shared by all sandboxes of this snapshot */
+	uint64_t table_bytes;     /* page tables */
+	uint32_t write_set_pages; /* pages that every sandbox has writable from its start */
+	uint32_t export_count, import_count, region_count;
+	char version_note[32]; /* of a stock guest, else empty */
+};
+
+/** Copy facts about snapshot. Since: 0.1 */
+MOTE_API void mote_snapshot_get_info(const mote_snapshot *snapshot,
+				     struct mote_snapshot_info *info);
+
+/** A part of guest memory, as laid out. */
+struct mote_region {
+	const char *name; /* "image", "heap", ...; lives as long as the snapshot */
+	uint64_t gva;     /* guest virtual address; 0 where it has none */
+	uint64_t gpa;     /* guest physical address; 0 where frames come on demand */
+	uint64_t bytes;
+	uint8_t access;    /* enum mote_access, of guest code in its own ring */
+	uint8_t is_cow;    /* written copies are the sandbox's own */
+	uint8_t is_demand; /* zero until touched, no memory before */
+	uint8_t is_system; /* out of reach of guest code */
+	uint8_t reserved[4];
+};
+
+/** Region number index (below region_count), in ascending order of gva. MOTE_EINVAL beyond. Since:
+ * 0.1 */
+MOTE_API int mote_snapshot_get_region(const mote_snapshot *snapshot, uint32_t index,
+				      struct mote_region *region);
+
+#define MOTE_MAX_PARAMETERS 32
+
+/** A function that a guest exports or imports. */
+struct mote_function {
+	const char *name; /* lives as long as the snapshot */
+	uint32_t result;  /* enum mote_type */
+	uint32_t parameter_count;
+	uint8_t parameters[MOTE_MAX_PARAMETERS]; /* enum mote_type */
+};
+
+/** Exported function number index (below export_count); MOTE_EINVAL beyond. Guests that were not
+ * built with mote's SDK do not tell. Since: 0.1 */
+MOTE_API int mote_snapshot_get_export(const mote_snapshot *snapshot, uint32_t index,
+				      struct mote_function *function);
+/** Imported (host) function number index (below import_count); MOTE_EINVAL beyond. Since: 0.1 */
+MOTE_API int mote_snapshot_get_import(const mote_snapshot *snapshot, uint32_t index,
+				      struct mote_function *function);
+/** The function symbol that contains gva: writes "name+0x12" to text. MOTE_EADDR where there is
+ * none. Since: 0.1 */
+MOTE_API int mote_snapshot_symbolize(const mote_snapshot *snapshot, uint64_t gva, char *text,
+				     size_t text_bytes);
+
+/* ---- Values --------------------------------------------------------------------------------- */
+
+static inline struct mote_value mote_void(void)
+{
+	struct mote_value value = {0, 0, {0}};
+	return value;
+}
+
+#define MOTE_VALUE_OF_(constructor, type_, tag, member)      \
+	static inline struct mote_value constructor(type_ x) \
+	{                                                    \
+		struct mote_value value = {tag, 0, {0}};     \
+		value.member = x;                            \
+		return value;                                \
+	}
+MOTE_VALUE_OF_(mote_i32, int32_t, MOTE_I32, i32)
+MOTE_VALUE_OF_(mote_u32, uint32_t, MOTE_U32, u32)
+MOTE_VALUE_OF_(mote_i64, int64_t, MOTE_I64, i64)
+MOTE_VALUE_OF_(mote_u64, uint64_t, MOTE_U64, u64)
+MOTE_VALUE_OF_(mote_f32, float, MOTE_F32, f32)
+MOTE_VALUE_OF_(mote_f64, double, MOTE_F64, f64)
+#undef MOTE_VALUE_OF_
+
+static inline struct mote_value mote_bool(int x)
+{
+	struct mote_value value = {MOTE_BOOL, 0, {0}};
+	value.boolean = x != 0;
+	return value;
+}
+
+/** len bytes of UTF-8 at data, borrowed. */
+static inline struct mote_value mote_string_of(const char *data, size_t len)
+{
+	struct mote_value value = {MOTE_STRING, 0, {0}};
+	value.string.data = data;
+	value.string.len = len;
+	return value;
+}
+
+/** A NUL-terminated string, borrowed. */
+static inline struct mote_value mote_string(const char *text)
+{
+	return mote_string_of(text, __builtin_strlen(text));
+}
+
+/** len bytes at data, borrowed. */
+static inline struct mote_value mote_bytes(const void *data, size_t len)
+{
+	struct mote_value value = {MOTE_BYTES, 0, {0}};
+	value.bytes.data = data;
+	value.bytes.len = len;
+	return value;
+}
+
+/** The name of a type, such as "i32". Static; "unknown" for other numbers. Since: 0.1 */
+MOTE_API const char *mote_type_name(uint32_t type);
+/** Copy value with what it borrows; free the copy with mote_value_free(). MOTE_ENOMEM. Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_value_copy(const struct mote_value *value, struct mote_value *copy,
+					   struct mote_error *err);
+/** Free what mote_value_copy() allocated and make value void. Since: 0.1 */
+MOTE_API void mote_value_free(struct mote_value *value);
+
+/* ---- Host ----------------------------------------------------------------------------------- */
+
+typedef struct mote_host mote_host;
+typedef struct mote_reply mote_reply;
+
+/**
+ * A host function. Runs on the thread that called the guest, while the guest waits.
+ *
+ * arguments: as many as were declared, of the declared types, checked; borrowed until it returns.
+ * Answers through exactly one mote_reply_ function (none: a zero or empty value of the declared
+ * type) and returns 0. Returns non-zero to fail: the guest gets the text of mote_reply_error(), or
+ * one that names the number. It may use other sandboxes; calling its own is refused.
+ */
+typedef int (*mote_host_callback)(void *cookie, const struct mote_value *arguments,
+				  mote_reply *reply);
+
+struct mote_host_function {
+	size_t size;
+	const char *name;
+	mote_host_callback callback;
+	void *cookie;
+	void (*destroy_cookie)(void *cookie); /* may be NULL; called when the host goes */
+	uint32_t result;                      /* enum mote_type */
+	uint32_t parameter_count;             /* at most MOTE_MAX_PARAMETERS */
+	const uint32_t *parameters;           /* enum mote_type each */
+};
+
+/**
+ * A host without functions but HostPrint(string) -> i32, which writes the text to standard output
+ * and returns its length in bytes; mote_host_on_print() puts another sink there. Log records go
+ * nowhere until mote_host_on_log(). Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_host_create(mote_host **host, struct mote_error *err);
+/** One more owner; returns host. Any thread. Since: 0.1 */
+MOTE_API mote_host *mote_host_ref(mote_host *host);
+/** One owner less. Sandboxes hold a reference. Since: 0.1 */
+MOTE_API void mote_host_unref(mote_host *host);
+
+/** Add a function, or replace the one of that name. Errors: MOTE_EINVAL (name empty, too long or
+ * not UTF-8, a type or count out of range), MOTE_ESTATE (frozen: a sandbox was made with this
+ * host), MOTE_ENOMEM. Not thread-safe before the host is frozen. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_host_add(mote_host *host, const struct mote_host_function *function,
+					 struct mote_error *err);
+
+/** Gets what guests print: len bytes of UTF-8 at text, not NUL-terminated. Returns 0, or non-zero
+ * to fail the guest's HostPrint. user_data is that of the sandbox. */
+typedef int (*mote_print_callback)(void *cookie, void *user_data, const char *text, size_t len);
+/** Send prints of guests (HostPrint and debug characters) to callback. MOTE_ESTATE when frozen.
+ * Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_host_on_print(mote_host *host, mote_print_callback callback,
+					      void *cookie, struct mote_error *err);
+
+/** A log record of a guest. Everything in it is the guest's word; strings are borrowed. */
+struct mote_log_record {
+	uint32_t level; /* enum mote_log_level */
+	uint32_t line;
+	struct mote_string message, module, caller, file;
+};
+typedef void (*mote_log_callback)(void *cookie, void *user_data,
+				  const struct mote_log_record *record);
+/** Send log records of guests to callback. MOTE_ESTATE when frozen. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_host_on_log(mote_host *host, mote_log_callback callback,
+					    void *cookie, struct mote_error *err);
+
+/** Answer with value, which is copied and must have the declared type: else MOTE_ETYPE, and the
+ * call fails. MOTE_ETOOBIG: does not fit the guest's input buffer. Both fail the guest's call.
+ * Since: 0.1 */
+MOTE_API int mote_reply_value(mote_reply *reply, const struct mote_value *value);
+MOTE_API int mote_reply_i32(mote_reply *reply, int32_t x);
+MOTE_API int mote_reply_u32(mote_reply *reply, uint32_t x);
+MOTE_API int mote_reply_i64(mote_reply *reply, int64_t x);
+MOTE_API int mote_reply_u64(mote_reply *reply, uint64_t x);
+MOTE_API int mote_reply_f32(mote_reply *reply, float x);
+MOTE_API int mote_reply_f64(mote_reply *reply, double x);
+MOTE_API int mote_reply_bool(mote_reply *reply, int x);
+/** len bytes of UTF-8 at text. Since: 0.1 */
+MOTE_API int mote_reply_string(mote_reply *reply, const char *text, size_t len);
+MOTE_API int mote_reply_bytes(mote_reply *reply, const void *data, size_t len);
+/** Fail the call with a text for the guest; returns non-zero, to be returned. Since: 0.1 */
+MOTE_API int mote_reply_error(mote_reply *reply, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/** user_data of the sandbox that called. Since: 0.1 */
+MOTE_API void *mote_reply_user_data(const mote_reply *reply);
+
+/* ---- Sandbox -------------------------------------------------------------------------------- */
+
+typedef struct mote_sandbox mote_sandbox;
+
+struct mote_sandbox_options {
+	size_t size;
+	uint64_t memory_max; /* most private guest memory, bytes, rounded up to pages; default:
+				scratch */
+	uint32_t log_level;  /* enum mote_log_level, most the guest sends; default MOTE_LOG_ERROR;
+			      * MOTE_LOG_SILENT for none */
+	uint32_t reserved;
+	void *user_data; /* passed to host functions and sinks */
+};
+#define MOTE_LOG_SILENT 0xFFu
+
+/**
+ * Make a virtual machine that runs from snapshot with host, which is frozen by this. The guest has
+ * not run yet. Errors: MOTE_EINVAL, MOTE_EIMPORT (the message lists what host lacks), MOTE_ENOMEM,
+ * MOTE_ESYSTEM. Any thread. Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot,
+					       mote_host *host,
+					       const struct mote_sandbox_options *options,
+					       mote_sandbox **sandbox, struct mote_error *err);
+/** Destroy; NULL is allowed, any state but running. Since: 0.1 */
+MOTE_API void mote_sandbox_destroy(mote_sandbox *sandbox);
+
+/** Let the guest initialise itself now, where the first call would. timeout_ns: 0 for none.
+ * States: new; ready (does nothing). Errors: as mote_sandbox_call(). Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_sandbox_start(mote_sandbox *sandbox, uint64_t timeout_ns,
+					      struct mote_error *err);
+
+struct mote_call {
+	size_t size;
+	const char *function; /* NUL-terminated name */
+	const struct mote_value *arguments;
+	uint32_t argument_count; /* at most MOTE_MAX_PARAMETERS */
+	uint32_t result;         /* enum mote_type that the caller expects */
+	uint64_t timeout_ns;     /* cancels the call after that long; 0: never */
+};
+
+/**
+ * Call a guest function.
+ *
+ * result: the value; strings and bytes in it are borrowed until the next operation on sandbox. May
+ *         be NULL.
+ * States: ready, new (the guest initialises itself first).
+ * Errors: MOTE_EGUEST   the function returned an error (guest_code and its text); not poisoned
+ *         MOTE_EABORT   the guest aborted or faulted; poisoned
+ *         MOTE_EPROTOCOL bad message (poisoned says whether), port or exit (poisoned)
+ *         MOTE_ECANCELED timeout or interrupt; poisoned
+ *         MOTE_ETOOBIG  the arguments do not fit the input buffer; the guest did not run
+ *         MOTE_ETYPE    the result has another type; not poisoned
+ *         MOTE_EINVAL, MOTE_ESTATE, MOTE_ENOMEM, MOTE_ESYSTEM
+ * Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_sandbox_call(mote_sandbox *sandbox, const struct mote_call *call,
+					     struct mote_value *result, struct mote_error *err);
+
+#ifndef __cplusplus
+#define MOTE_ARGUMENTS_(...) ((const struct mote_value[]){{0, 0, {0}}, __VA_ARGS__} + 1)
+#define MOTE_ARGUMENT_COUNT_(...)                                                   \
+	((uint32_t)(sizeof((const struct mote_value[]){{0, 0, {0}}, __VA_ARGS__}) / \
+			    sizeof(struct mote_value) -                             \
+		    1))
+/** mote_sandbox_call() in a line: MOTE_CALL(sandbox, "add", &sum, &err, MOTE_I32, mote_i32(2),
+ * mote_i32(3)). Waits without a timeout. */
+#define MOTE_CALL(sandbox, name, result_, err, result_type, ...)                                  \
+	mote_sandbox_call((sandbox),                                                              \
+			  &(const struct mote_call){                                              \
+				  sizeof(struct mote_call), (name), MOTE_ARGUMENTS_(__VA_ARGS__), \
+				  MOTE_ARGUMENT_COUNT_(__VA_ARGS__), (result_type), 0},           \
+			  (result_), (err))
+/** mote_host_add() in a line: MOTE_HOST_ADD(host, "upper", upper, cookie, &err, MOTE_STRING,
+ * MOTE_STRING): result, then parameters. */
+#define MOTE_HOST_ADD(host, name_, callback_, cookie_, err, result_, ...)                          \
+	mote_host_add(                                                                             \
+		(host),                                                                            \
+		&(const struct mote_host_function){                                                \
+			sizeof(struct mote_host_function), (name_), (callback_), (cookie_), NULL,  \
+			(result_),                                                                 \
+			(uint32_t)(sizeof((const uint32_t[]){0, __VA_ARGS__}) / sizeof(uint32_t) - \
+				   1),                                                             \
+			(const uint32_t[]){0, __VA_ARGS__} + 1},                                   \
+		(err))
+#endif
+
+enum mote_state {
+	MOTE_STATE_NEW = 0,      /* made, not initialised */
+	MOTE_STATE_READY = 1,    /* can be called */
+	MOTE_STATE_RUNNING = 2,  /* in a call: seen by host functions */
+	MOTE_STATE_POISONED = 3, /* can be read and destroyed */
+	MOTE_STATE_BROKEN = 4,   /* can be destroyed */
+};
+
+/** The state: enum mote_state. Since: 0.1 */
+MOTE_API uint32_t mote_sandbox_state(const mote_sandbox *sandbox);
+/** The name of a state, such as "ready". Static. Since: 0.1 */
+MOTE_API const char *mote_state_name(uint32_t state);
+/** user_data of the options. Since: 0.1 */
+MOTE_API void *mote_sandbox_user_data(const mote_sandbox *sandbox);
+
+/** Copy len bytes out of the guest at virtual address gva, through its own page tables. buffer is
+ * written only on success. States: all but running and broken. MOTE_EADDR: not mapped; fault_gva is
+ * the first bad byte. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_sandbox_read(mote_sandbox *sandbox, uint64_t gva, void *buffer,
+					     size_t len, struct mote_error *err);
+/** Copy len bytes into the guest. Pages must be writable in the guest's tables, or copy-on-write,
+ * or zero on demand (they become the sandbox's own). Nothing is written unless all can be. States:
+ * new, ready. MOTE_EADDR as above. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_sandbox_write(mote_sandbox *sandbox, uint64_t gva, const void *data,
+					      size_t len, struct mote_error *err);
+
+/** Counted since the sandbox was made. */
+struct mote_statistics {
+	uint64_t vm_entries;      /* KVM_RUN that ran guest code */
+	uint64_t vcpu_ioctls;     /* all vCPU ioctls, KVM_RUN among them */
+	uint64_t exits_halt;      /* ends of initialise and of calls */
+	uint64_t exits_call;      /* host function calls */
+	uint64_t exits_log;       /* log records */
+	uint64_t exits_print;     /* debug characters */
+	uint64_t exits_abort;     /* chunks of an abort */
+	uint64_t exits_exception; /* exceptions of a confined guest */
+	uint64_t exits_memory;    /* more frames asked for */
+	uint64_t exits_interrupted;
+	uint64_t exits_other;         /* MMIO, unknown ports, shutdown, ... */
+	uint64_t host_faults;         /* page faults of the guest that the host resolved */
+	uint64_t calls;               /* calls that the guest ended */
+	uint64_t bytes_in, bytes_out; /* messages copied to and from the guest */
+	uint64_t frames_used;         /* private frames that the guest took */
+	uint64_t frames_max;
+};
+
+/** Copy the counters. size: sizeof *statistics. Since: 0.1 */
+MOTE_API void mote_sandbox_get_statistics(const mote_sandbox *sandbox,
+					  struct mote_statistics *statistics, size_t size);
+
+/* ---- Interrupt ------------------------------------------------------------------------------ */
+
+/** Ends a running call from another thread; may outlive its sandbox. */
+typedef struct mote_interrupt mote_interrupt;
+
+/** The interrupt object of sandbox, one more reference of it. Since: 0.1 */
+MOTE_API MOTE_MUST_USE mote_interrupt *mote_sandbox_interrupt(mote_sandbox *sandbox);
+/**
+ * End the call that runs now. Returns 1 when guest code was running and was signalled, else 0: no
+ * call, or the sandbox is gone (no effect, not on a later call either), or a host function runs
+ * (the guest is cancelled when it returns). A guest that ends at the same moment wins. Any thread,
+ * any time; not from a signal handler. Since: 0.1
+ */
+MOTE_API int mote_interrupt_send(mote_interrupt *interrupt);
+/** One owner less. Since: 0.1 */
+MOTE_API void mote_interrupt_unref(mote_interrupt *interrupt);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MOTE_H */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls and allocation, the only place that sees errno and sentinels: every function returns
+ * a value that is not negative, or a negative errno.
+ */
+#ifndef MOTE_BASE_SYS_H
+#define MOTE_BASE_SYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** Zeroed memory, or NULL. Free with mote__free(). */
+void *mote__alloc(size_t count, size_t bytes);
+/** realloc() of count * bytes; NULL leaves memory as it was. */
+void *mote__realloc(void *memory, size_t count, size_t bytes);
+void mote__free(void *memory);
+
+int mote__sys_open(const char *path, int flags);
+/** Close fd unless it is negative. */
+void mote__sys_close(int fd);
+/** request with a number or a pointer. */
+int mote__sys_ioctl(int fd, unsigned long request, void *argument);
+
+/** A file's bytes (at most limit: else -EFBIG), in memory from mote__alloc(). */
+int mote__sys_read_file(const char *path, size_t limit, uint8_t **bytes, size_t *len);
+
+/** A memory object of bytes bytes, zero, closed on exec. */
+int mote__sys_memory_object(const char *name, uint64_t bytes);
+/** Forbid writing, growing and shrinking; no writable shared mapping may exist. */
+int mote__sys_seal(int fd);
+
+/** What to map: mote__sys_map(). */
+enum mote__map_kind {
+	MOTE__MAP_SCRATCH, /* private anonymous memory, not reserved, not inherited by fork() */
+	MOTE__MAP_WIPED,   /* private anonymous memory that a child finds zero */
+	MOTE__MAP_SHARED,  /* fd, read and write */
+	MOTE__MAP_READ,    /* fd, read; not inherited by fork() */
+	MOTE__MAP_PRIVATE, /* fd, private copy on write, at the given address; not inherited */
+	MOTE__MAP_VCPU,    /* fd, read and write, not inherited by fork() */
+};
+
+/** Map bytes bytes of fd (scratch: -1) and store the address in *at, which for MOTE__MAP_PRIVATE
+ * says where. */
+int mote__sys_map(enum mote__map_kind kind, int fd, uint64_t bytes, void **at);
+/** Unmap; NULL is allowed. */
+void mote__sys_unmap(void *at, uint64_t bytes);
+
+/** Offset of the first byte at or behind offset that was ever written; -ENXIO where none was. */
+int64_t mote__sys_next_data(int fd, uint64_t offset);
+
+/** 32 or fewer random bytes of the kernel. */
+int mote__sys_random(void *bytes, size_t len);
+/** Nanoseconds of CLOCK_MONOTONIC, and of CLOCK_REALTIME. */
+uint64_t mote__sys_monotonic_ns(void);
+uint64_t mote__sys_realtime_ns(void);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/vcpu.h"
+
+#include <string.h>
+
+#include "core/confined.h"
+
+#define CR0_ABI  0x80050033u /* PE MP ET NE WP AM PG */
+#define CR4_ABI  0x620u      /* PAE OSFXSR OSXMMEXCPT */
+#define EFER_ABI 0xD01u      /* SCE LME LMA NXE */
+
+#define MSR_STAR  0xC0000081u
+#define MSR_LSTAR 0xC0000082u
+#define MSR_FMASK 0xC0000084u
+
+void mote__special_stock(struct mote__special *special, uint64_t root_gpa)
+{
+	*special = (struct mote__special){
+		.cs = {.type = 0xB, .present = 1, .s = 1, .l = 1},
+		.ds = {.unusable = 1},
+		.es = {.unusable = 1},
+		.fs = {.unusable = 1},
+		.gs = {.unusable = 1},
+		.ss = {.unusable = 1},
+		.tr = {.limit = 0xFFFF, .type = 0xB, .present = 1},
+		.ldt = {.unusable = 1},
+		.cr0 = CR0_ABI,
+		.cr3 = root_gpa,
+		.cr4 = CR4_ABI,
+		.efer = EFER_ABI,
+	};
+}
+
+void mote__special_confined(struct mote__special *special, uint64_t root_gpa, uint64_t cr4_extra,
+			    bool is_emulated)
+{
+	const struct mote__segment data = {.limit = 0xFFFFFFFF,
+					   .selector = MOTE__SS3,
+					   .type = 3,
+					   .present = 1,
+					   .dpl = 3,
+					   .db = 1,
+					   .s = 1,
+					   .g = 1};
+	struct mote__segment code = data;
+	code.selector = MOTE__CS3;
+	code.type = 0xB;
+	code.db = 0;
+	code.l = 1;
+	*special = (struct mote__special){
+		.cs = code,
+		.ds = data,
+		.es = data,
+		.fs = data,
+		.gs = data,
+		.ss = data,
+		.tr = {.base = MOTE__PAGE_GVA(MOTE__SYSTEM_TABLE_PAGE) + MOTE__TSS_OFFSET,
+		       .limit = MOTE__TSS_LIMIT,
+		       .selector = MOTE__TR,
+		       .type = is_emulated ? 9 : 11,
+		       .present = 1},
+		.ldt = {.unusable = 1},
+		.gdt_base = MOTE__PAGE_GVA(MOTE__SYSTEM_TABLE_PAGE),
+		.gdt_limit = MOTE__GDT_LIMIT,
+		.idt_base = MOTE__PAGE_GVA(MOTE__SYSTEM_IDT_PAGE),
+		.idt_limit = 0xFFF,
+		.cr0 = CR0_ABI,
+		.cr3 = root_gpa,
+		.cr4 = CR4_ABI | cr4_extra,
+		.efer = EFER_ABI,
+	};
+}
+
+void mote__msrs_confined(struct mote__msr_list *list)
+{
+	*list = (struct mote__msr_list){
+		.count = 3,
+		.msr = {{MSR_STAR, 0x0023001000000000}, /* SYSRET base 0x23, SYSCALL base 0x10 */
+			{MSR_LSTAR, MOTE__SYSCALL_GVA},
+			{MSR_FMASK, 0x47700}}, /* AC NT IOPL DF IF TF */
+	};
+}

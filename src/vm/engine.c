@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* Engines: a hypervisor, what is known about it, and what all its sandboxes share. */
+#define _GNU_SOURCE
+#include "vm/objects.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/math.h"
+#include "base/sys.h"
+
+int mote__options_check(const char *name, const void *options, size_t size, size_t min,
+			size_t known, struct mote_error *err)
+{
+	const uint8_t *bytes = options;
+	if (size < min)
+		return mote__fail(err, MOTE_EINVAL, "%s.size is %zu, at least %zu", name, size,
+				  min);
+	for (size_t i = known; i < size; i++)
+		if (bytes[i])
+			return mote__fail(
+				err, MOTE_EINVAL,
+				"%s.size is %zu, this library knows %zu bytes and byte %zu "
+				"is not zero",
+				name, size, known, i);
+	return MOTE_OK;
+}
+
+int mote__engine_check(const mote_engine *engine, struct mote_error *err)
+{
+	if (*(const volatile uint8_t *)engine->alive)
+		return MOTE_OK;
+	return mote__fail(err, MOTE_ESTATE,
+			  "this object was made before fork() and belongs to the parent process");
+}
+
+int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, mote_engine **engine,
+		    struct mote_error *err)
+{
+	mote_engine *e = mote__alloc(1, sizeof *e);
+	void *alive = NULL;
+	int rc = e ? mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive) : -1;
+	if (rc < 0) {
+		mote__free(e);
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	}
+	*(uint8_t *)alive = 1;
+	e->alive = alive;
+	e->references = 1;
+	e->hypervisor = hypervisor;
+	e->signal_number = signal_number;
+	e->vector_mask = MOTE__VECTOR_UNKNOWN;
+	*engine = e;
+	return MOTE_OK;
+}
+
+int mote_engine_create(const struct mote_engine_options *options, mote_engine **engine,
+		       struct mote_error *err)
+{
+	struct mote_engine_options o = {0};
+	if (!engine)
+		return mote__fail(err, MOTE_EINVAL, "engine is NULL");
+	if (options) {
+		int rc = mote__options_check("mote_engine_options", options, options->size,
+					     sizeof o, sizeof o, err);
+		if (rc < 0)
+			return rc;
+		o = *options;
+	}
+	int signal_number = o.signal_number ? o.signal_number : SIGRTMIN;
+	if (signal_number < SIGRTMIN || signal_number > SIGRTMAX)
+		return mote__fail(err, MOTE_EINVAL, "signal_number is %d, limits are %d to %d",
+				  signal_number, SIGRTMIN, SIGRTMAX);
+	struct mote__hypervisor *hypervisor = NULL;
+	struct mote_engine_info info;
+	int rc = mote__kvm_open(o.device ? o.device : "/dev/kvm", o.allow_unfiltered_msrs,
+				&hypervisor, &info, err);
+	if (rc < 0)
+		return rc;
+	rc = mote__engine_on(hypervisor, signal_number, engine, err);
+	if (rc < 0)
+		hypervisor->ops->close(hypervisor);
+	return rc;
+}
+
+mote_engine *mote_engine_ref(mote_engine *engine)
+{
+	atomic_fetch_add_explicit(&engine->references, 1, memory_order_relaxed);
+	return engine;
+}
+
+void mote_engine_unref(mote_engine *engine)
+{
+	if (!engine || atomic_fetch_sub_explicit(&engine->references, 1, memory_order_acq_rel) != 1)
+		return;
+	engine->hypervisor->ops->close(engine->hypervisor);
+	mote__sys_unmap((void *)(uintptr_t)engine->alive, MOTE_PAGE_BYTES);
+	mote__free(engine);
+}
+
+void mote_engine_get_info(const mote_engine *engine, struct mote_engine_info *info)
+{
+	*info = engine->hypervisor->info;
+	uint64_t mask = atomic_load_explicit(&engine->vector_mask, memory_order_relaxed);
+	info->vector_state_mask = mask == MOTE__VECTOR_UNKNOWN ? 0 : mask;
+}
+
+int mote_probe(const char *device, struct mote_engine_info *info, struct mote_error *err)
+{
+	struct mote__hypervisor *hypervisor = NULL;
+	if (!info)
+		return mote__fail(err, MOTE_EINVAL, "info is NULL");
+	int rc = mote__kvm_open(device ? device : "/dev/kvm", false, &hypervisor, info, err);
+	if (rc == MOTE_OK)
+		hypervisor->ops->close(hypervisor);
+	return rc;
+}

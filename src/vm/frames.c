@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Frames: the pages of scratch that a guest takes as it touches memory. A confined guest's are
+ * handed out by the library's ring-0 code, and only part of scratch is in the machine at first:
+ * when that part is used up, the code asks, and as much again is added.
+ */
+#include "vm/objects.h"
+
+#include <assert.h>
+
+#include "base/error.h"
+#include "base/math.h"
+#include "core/confined.h"
+
+uint64_t *mote__params(const mote_sandbox *sandbox, uint32_t offset)
+{
+	const struct mote__layout *l = &sandbox->snapshot->layout;
+	assert(l->is_confined);
+	return (uint64_t *)(void *)(sandbox->scratch + l->params_offset + offset);
+}
+
+uint64_t mote__frames_used(const mote_sandbox *sandbox)
+{
+	const struct mote__layout *l = &sandbox->snapshot->layout;
+	uint64_t first = l->scratch_gpa + l->frames_offset, next;
+	if (l->is_confined)
+		next = *mote__params(sandbox, MOTE__PARAMS_NEXT) & 0x000FFFFFFFFFF000;
+	else
+		next = *(const uint64_t *)(const void *)(sandbox->scratch + l->scratch_bytes -
+							 l->family->word_next);
+	uint64_t used = next > first ? (next - first) / MOTE_PAGE_BYTES : 0;
+	return used < l->frame_count ? used : l->frame_count;
+}
+
+static int fail_full(const mote_sandbox *sandbox, struct mote_error *err)
+{
+	int rc = mote__fail(err, MOTE_EABORT,
+			    "Guest aborted: %d Out of physical memory (%llu frames of 4096 bytes "
+			    "taken; memory_max, heap_bytes or stack_bytes allow no more)",
+			    MOTE_GUEST_MALLOC_FAILED, (unsigned long long)sandbox->frames_max);
+	if (err)
+		err->guest_code = MOTE_GUEST_MALLOC_FAILED;
+	return rc;
+}
+
+int mote__frames_grow(mote_sandbox *sandbox, struct mote_error *err)
+{
+	const struct mote__layout *l = &sandbox->snapshot->layout;
+	uint64_t old = sandbox->frames_mapped, frames = 2 * old;
+	sandbox->statistics.exits_memory++;
+	if (old >= sandbox->frames_max)
+		return fail_full(sandbox, err);
+	if (frames > sandbox->frames_max)
+		frames = sandbox->frames_max;
+	uint64_t offset = l->frames_offset + old * MOTE_PAGE_BYTES;
+	struct mote__machine *m = sandbox->machine;
+	int rc = m->ops->map(m, sandbox->slots, l->scratch_gpa + offset, sandbox->scratch + offset,
+			     (frames - old) * MOTE_PAGE_BYTES, true, err);
+	if (rc < 0)
+		return rc;
+	sandbox->slots++;
+	sandbox->frames_mapped = frames;
+	*mote__params(sandbox, MOTE__PARAMS_LIMIT) += (frames - old) * MOTE_PAGE_BYTES;
+	return MOTE_OK;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ending a call from outside: interrupts and timeouts.
+ *
+ * The engine's signal is blocked in the thread for as long as it is in a call, and unblocked only
+ * inside KVM_RUN, by the virtual processor's own mask. So no handler is needed, system calls of the
+ * application are never interrupted, and a signal that comes a moment too early ends the next entry
+ * at once. A sender looks at the thread and signals it under the lock under which the runner takes
+ * the thread away: no signal reaches a thread that left.
+ *
+ * Who is meant by a signal is never read from the signal: is_canceled and the clock tell. A signal
+ * for an outer sandbox that an inner one takes is thus not lost.
+ */
+#define _GNU_SOURCE
+#include "vm/objects.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/sys.h"
+
+int mote__interrupt_create(int signal_number, mote_interrupt **interrupt, struct mote_error *err)
+{
+	mote_interrupt *i = mote__alloc(1, sizeof *i);
+	if (!i)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	i->references = 1;
+	i->signal_number = signal_number;
+	(void)pthread_mutex_init(&i->lock, NULL);
+	*interrupt = i;
+	return MOTE_OK;
+}
+
+mote_interrupt *mote_sandbox_interrupt(mote_sandbox *sandbox)
+{
+	atomic_fetch_add_explicit(&sandbox->interrupt->references, 1, memory_order_relaxed);
+	return sandbox->interrupt;
+}
+
+void mote_interrupt_unref(mote_interrupt *interrupt)
+{
+	if (!interrupt ||
+	    atomic_fetch_sub_explicit(&interrupt->references, 1, memory_order_acq_rel) != 1)
+		return;
+	(void)pthread_mutex_destroy(&interrupt->lock);
+	mote__free(interrupt);
+}
+
+int mote_interrupt_send(mote_interrupt *interrupt)
+{
+	int was_running = 0;
+	(void)pthread_mutex_lock(&interrupt->lock);
+	if (interrupt->is_in_call) {
+		interrupt->is_canceled = true;
+		if (interrupt->is_in_guest) {
+			(void)pthread_kill(interrupt->thread, interrupt->signal_number);
+			interrupt->is_sent = true;
+			was_running = 1;
+		}
+	}
+	(void)pthread_mutex_unlock(&interrupt->lock);
+	return was_running;
+}
+
+/* ---- the runner's side ----------------------------------------------------------------------- */
+
+static sigset_t set_of(int signal_number)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, signal_number);
+	return set;
+}
+
+/* Take the signal until none is pending. */
+static void drain(int signal_number)
+{
+	const struct timespec now = {0};
+	const sigset_t set = set_of(signal_number);
+	int rc;
+	do
+		rc = sigtimedwait(&set, NULL, &now);
+	while (rc >= 0 || errno == EINTR);
+}
+
+/* The virtual processor runs with the thread's own mask, less the signal. */
+static int sync_machine_mask(mote_sandbox *sandbox, const sigset_t *old, struct mote_error *err)
+{
+	sigset_t mask = *old;
+	sigdelset(&mask, sandbox->interrupt->signal_number);
+	if (sandbox->has_machine_mask && memcmp(&mask, &sandbox->machine_mask, 8) == 0)
+		return MOTE_OK;
+	int rc = sandbox->machine->ops->set_signal_mask(sandbox->machine, &mask, err);
+	if (rc < 0)
+		return rc;
+	sandbox->machine_mask = mask;
+	sandbox->has_machine_mask = true;
+	return MOTE_OK;
+}
+
+/* The timer signals one thread; a sandbox that moved needs another. */
+static int sync_timer(mote_sandbox *sandbox, struct mote_error *err)
+{
+	if (sandbox->has_timer && pthread_equal(sandbox->timer_thread, pthread_self()))
+		return MOTE_OK;
+	if (sandbox->has_timer)
+		(void)timer_delete(sandbox->timer);
+	sandbox->has_timer = false;
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
+				 .sigev_signo = sandbox->interrupt->signal_number};
+	event._sigev_un._tid = gettid();
+	if (timer_create(CLOCK_MONOTONIC, &event, &sandbox->timer) < 0)
+		return mote__fail_system(err, errno == EAGAIN ? MOTE_ENOMEM : MOTE_ESYSTEM, errno,
+					 "timer_create");
+	sandbox->timer_thread = pthread_self();
+	sandbox->has_timer = true;
+	return MOTE_OK;
+}
+
+static int arm(mote_sandbox *sandbox, uint64_t timeout_ns, struct mote__run_guard *guard,
+	       struct mote_error *err)
+{
+	int rc = sync_timer(sandbox, err);
+	if (rc < 0)
+		return rc;
+	uint64_t now = mote__sys_monotonic_ns();
+	uint64_t limit = (uint64_t)INT64_MAX;
+	guard->deadline_ns = timeout_ns < limit - now ? now + timeout_ns : limit;
+	const struct itimerspec at = {
+		.it_value = {.tv_sec = (time_t)(guard->deadline_ns / 1000000000u),
+			     .tv_nsec = (long)(guard->deadline_ns % 1000000000u)}};
+	if (timer_settime(sandbox->timer, TIMER_ABSTIME, &at, NULL) < 0)
+		return mote__fail_system(err, MOTE_ESYSTEM, errno, "timer_settime");
+	guard->is_timer_armed = true;
+	return MOTE_OK;
+}
+
+int mote__guard_begin(mote_sandbox *sandbox, uint64_t timeout_ns, struct mote__run_guard *guard,
+		      struct mote_error *err)
+{
+	mote_interrupt *interrupt = sandbox->interrupt;
+	const sigset_t set = set_of(interrupt->signal_number);
+	guard->deadline_ns = 0;
+	guard->is_timer_armed = false;
+	(void)pthread_sigmask(SIG_BLOCK, &set, &guard->old_mask);
+	int rc = sync_machine_mask(sandbox, &guard->old_mask, err);
+	if (rc == MOTE_OK && timeout_ns)
+		rc = arm(sandbox, timeout_ns, guard, err);
+	if (rc < 0) {
+		(void)pthread_sigmask(SIG_SETMASK, &guard->old_mask, NULL);
+		return rc;
+	}
+	(void)pthread_mutex_lock(&interrupt->lock);
+	interrupt->thread = pthread_self();
+	interrupt->is_in_call = true;
+	interrupt->is_in_guest = interrupt->is_canceled = interrupt->is_sent = false;
+	(void)pthread_mutex_unlock(&interrupt->lock);
+	return MOTE_OK;
+}
+
+void mote__guard_end(mote_sandbox *sandbox, struct mote__run_guard *guard)
+{
+	mote_interrupt *interrupt = sandbox->interrupt;
+	(void)pthread_mutex_lock(&interrupt->lock);
+	interrupt->is_in_call = false;
+	bool is_sent = interrupt->is_sent;
+	(void)pthread_mutex_unlock(&interrupt->lock);
+	if (guard->is_timer_armed) {
+		const struct itimerspec never = {0};
+		(void)timer_settime(sandbox->timer, 0, &never, NULL);
+	}
+	if (is_sent || guard->is_timer_armed)
+		drain(interrupt->signal_number);
+	(void)pthread_sigmask(SIG_SETMASK, &guard->old_mask, NULL);
+}
+
+/* Whether the call was cancelled; if not, guest code counts as running from here on. */
+static bool enter(mote_interrupt *interrupt, const struct mote__run_guard *guard)
+{
+	bool is_late = guard->deadline_ns && mote__sys_monotonic_ns() >= guard->deadline_ns;
+	(void)pthread_mutex_lock(&interrupt->lock);
+	bool is_canceled = is_late || interrupt->is_canceled;
+	interrupt->is_in_guest = !is_canceled;
+	(void)pthread_mutex_unlock(&interrupt->lock);
+	return is_canceled;
+}
+
+static void leave(mote_interrupt *interrupt)
+{
+	(void)pthread_mutex_lock(&interrupt->lock);
+	interrupt->is_in_guest = false;
+	(void)pthread_mutex_unlock(&interrupt->lock);
+}
+
+bool mote__guard_run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
+		     const struct mote__general *general, struct mote__exit *exit, int *rc)
+{
+	struct mote__machine *machine = sandbox->machine;
+	for (;;) {
+		if (enter(sandbox->interrupt, guard))
+			return true;
+		*rc = machine->ops->run(machine, general, exit);
+		leave(sandbox->interrupt);
+		if (*rc < 0 || exit->kind != MOTE__EXIT_INTERRUPTED)
+			return false;
+		/* Registers that were given are the processor's by now. */
+		general = NULL;
+		sandbox->statistics.exits_interrupted++;
+		drain(sandbox->interrupt->signal_number);
+	}
+}

@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Golden-file tests of the mote command; prints TAP.
+#
+#	test_cli.sh MOTE [GUEST]
+#
+# MOTE is the command; GUEST the SDK's test guest "hello" (without it, its cases are skipped).
+# Each golden/NAME.txt is a transcript: lines "$ command", what the command printed on standard
+# output and standard error, and "=> exit status". Lines "# needs: guest kvm c.utf8" at the start say
+# what a case cannot do without. With UPDATE=1 the transcripts are written anew: read the diff.
+#
+# Commands run in an empty directory that holds hello.guest (GUEST), tiny.guest (a stock guest made
+# below), text.guest (no ELF image) and data.bin (bytes 00 ff 41).
+set -u
+export LC_ALL=C
+
+here=$(cd "$(dirname "$0")" && pwd)
+mote=$(realpath "${1:?usage: test_cli.sh MOTE [GUEST]}")
+guest=${2:-}
+[[ -n $guest ]] && guest=$(realpath "$guest")
+root=$here/../..
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+number=0
+failed=0
+
+mote() {
+	timeout 60 "$mote" "$@"
+}
+
+ok() {
+	number=$((number + 1))
+	echo "ok $number - $1${2:+ # SKIP $2}"
+}
+
+not_ok() {
+	number=$((number + 1))
+	failed=$((failed + 1))
+	echo "not ok $number - $1"
+}
+
+# Writes numbers in hex as bytes.
+bytes() {
+	local byte
+	for byte in "$@"; do
+		printf '%b' "\\x$byte"
+	done
+}
+
+# A stock guest of 154 bytes without a version note: initialises itself and halts; every call
+# aborts with code 13 and the text "Hi".
+make_tiny_guest() {
+	bytes 7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00 # ELF, 64 bits
+	bytes 03 00 3e 00 01 00 00 00                         # shared object, x86-64
+	bytes 78 00 00 00 00 00 00 00 40 00 00 00 00 00 00 00 # entry, program headers
+	bytes 00 00 00 00 00 00 00 00                         # no section headers
+	bytes 00 00 00 00 40 00 38 00 01 00 00 00 00 00 00 00
+	bytes 01 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00 # load all of it, read and execute
+	bytes 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+	bytes 9a 00 00 00 00 00 00 00 9a 00 00 00 00 00 00 00 00 10 00 00 00 00 00 00
+	bytes 48 8d 05 04 00 00 00                            # lea dispatch(%rip), %rax
+	bytes e7 6c eb fe                                     # out %eax, $108; jmp .
+	bytes b8 01 0d 00 00 e7 66                            # dispatch: out $0x00000d01, $102
+	bytes b8 02 48 69 00 e7 66                            # out $0x00694802, $102
+	bytes b8 01 ff 00 00 e7 66 eb fe                      # out $0x0000ff01, $102; jmp .
+}
+
+has_locale() {
+	[[ $(LC_ALL=C.UTF-8 locale charmap 2>/dev/null) == UTF-8 ]]
+}
+
+# What is missing of the things that case $1 needs; nothing when it can run.
+missing_of() {
+	local need
+	for need in $(sed -n 's/^# needs: //p' "$1"); do
+		case $need in
+		guest) [[ -n $guest ]] || echo "no test guest" ;;
+		kvm) [[ -n $has_kvm ]] || echo "no usable KVM" ;;
+		c.utf8) has_locale || echo "no locale C.UTF-8" ;;
+		esac
+	done
+}
+
+# Runs the commands of case $1 and prints the transcript.
+run_case() {
+	local line
+	sed -n '/^# /p' "$1"
+	sed -n 's/^\$ //p' "$1" | while IFS= read -r line; do
+		echo "\$ $line"
+		eval "$line" </dev/null 2>&1
+		echo "=> $?"
+	done
+}
+
+test_case() {
+	local file=$1 name missing
+	name=$(basename "$file" .txt)
+	missing=$(missing_of "$file" | head -1)
+	if [[ -n $missing ]]; then
+		ok "$name" "$missing"
+		return
+	fi
+	(cd "$work" && run_case "$file") >"$work/.actual"
+	if [[ -n ${UPDATE:-} ]]; then
+		cp "$work/.actual" "$file"
+	fi
+	if diff -u "$file" "$work/.actual" >"$work/.diff"; then
+		ok "$name"
+	else
+		sed 's/^/# /' "$work/.diff"
+		not_ok "$name"
+	fi
+}
+
+# Every option that --help tells stands in the file $2, as sed expression $1 spells it.
+test_options_are_in() {
+	local command option absent=
+	for command in run call inspect doctor bench; do
+		for option in $(mote "$command" --help | sed -n 's/^  \(-., \|    \)--\([a-z-]*\).*/\2/p'); do
+			grep -q -- "${1//OPTION/$option}" "$2" || absent+=" $command --$option"
+		done
+	done
+	[[ -n $absent ]] && echo "# not there:$absent"
+	if [[ -z $absent ]]; then
+		ok "every_option_is_in_$(basename "$2")"
+	else
+		not_ok "every_option_is_in_$(basename "$2")"
+	fi
+}
+
+# What is completed for the words $@, of which the last one is being typed.
+complete_words() {
+	COMP_WORDS=("$@")
+	COMP_CWORD=$(($# - 1))
+	_mote 2>/dev/null
+	echo "${COMPREPLY[*]-}"
+}
+
+test_completion() {
+	local name=$1 wanted=$2 actual
+	shift 2
+	actual=$(cd "$work" && complete_words "$@")
+	if [[ $actual == "$wanted" ]]; then
+		ok "completion_of_$name"
+	else
+		echo "# \"$*\" completes to \"$actual\", not \"$wanted\""
+		not_ok "completion_of_$name"
+	fi
+}
+
+# JSON of every command is what a JSON reader takes.
+test_json() {
+	local name=$1
+	shift
+	if ! command -v python3 >/dev/null; then
+		ok "json_of_$name" "no python3"
+	elif (cd "$work" && mote "$@" 2>/dev/null) | python3 -c 'import json, sys; json.load(sys.stdin)["ok"]'; then
+		ok "json_of_$name"
+	else
+		not_ok "json_of_$name"
+	fi
+}
+
+test_svg() {
+	if ! command -v python3 >/dev/null; then
+		ok svg_is_xml "no python3"
+	elif (cd "$work" && mote inspect --svg - tiny.guest) |
+		python3 -c 'import sys, xml.dom.minidom as m; assert m.parse(sys.stdin).documentElement.tagName == "svg"'; then
+		ok svg_is_xml
+	else
+		not_ok svg_is_xml
+	fi
+}
+
+test_full_device() {
+	if [[ ! -w /dev/full ]]; then
+		ok a_full_device_is_an_error "no /dev/full"
+	elif mote --help >/dev/full 2>/dev/null || [[ $? -ne 7 ]]; then
+		not_ok a_full_device_is_an_error
+	else
+		ok a_full_device_is_an_error
+	fi
+}
+
+make_tiny_guest >"$work/tiny.guest"
+bytes 00 ff 41 >"$work/data.bin"
+echo "no image" >"$work/text.guest"
+[[ -n $guest ]] && cp "$guest" "$work/hello.guest"
+has_kvm=
+mote doctor >/dev/null 2>&1 && has_kvm=yes
+
+echo "TAP version 13"
+for file in "$here"/golden/*.txt; do
+	test_case "$file"
+done
+test_options_are_in ' \\-OPTION' "$root/docs/man/mote.1"
+test_options_are_in '--OPTION' "$root/cli/completion/mote.bash"
+# shellcheck source=../../cli/completion/mote.bash
+. "$root/cli/completion/mote.bash"
+test_completion commands "call" mote ca
+test_completion options "--svg --stack --scratch" mote inspect --s
+test_completion levels "trace" mote run x --log-level tr
+test_completion types "i32 i64" mote call x f -t i
+test_completion guests "tiny.guest" mote call ti
+test_json doctor doctor --json
+test_json inspect inspect --json tiny.guest
+test_json errors call --json text.guest f
+test_svg
+test_full_device
+echo "1..$number"
+exit $((failed > 0))
