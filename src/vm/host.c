@@ -7,16 +7,24 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/sys.h"
 #include "core/utf8.h"
 
+/* As the ABI has it: green on a terminal, no newline added. */
 static int print_to_stdout(void *cookie, void *user_data, const char *text, size_t len)
 {
 	(void)cookie;
 	(void)user_data;
-	return fwrite(text, 1, len, stdout) == len ? 0 : -1;
+	bool is_terminal = isatty(STDOUT_FILENO);
+	if (is_terminal)
+		(void)fputs("\033[32m", stdout);
+	size_t written = fwrite(text, 1, len, stdout);
+	if (is_terminal)
+		(void)fputs("\033[0m", stdout);
+	return written == len ? 0 : -1;
 }
 
 /* HostPrint(string) -> i32, of every host. */
