@@ -10,8 +10,6 @@
 
 #define LEAF1_ECX_VMX      (1u << 5)
 #define LEAF1_ECX_X2APIC   (1u << 21)
-#define LEAF7_EBX_FSGSBASE (1u << 0)
-#define LEAF7_ECX_UMIP     (1u << 2)
 #define LEAF7_ECX_SHSTK    (1u << 7)
 #define LEAF7_EDX_IBT      (1u << 20)
 #define EXT1_ECX_SVM       (1u << 2)
@@ -40,16 +38,8 @@ int mote__kvm_read_cpuid(struct mote__kvm *kvm)
 	int rc = mote__sys_ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID, kvm->cpuid);
 	if (rc < 0)
 		return rc;
-	for (uint32_t i = 0; i < kvm->cpuid->nent; i++) {
-		struct kvm_cpuid_entry2 *e = &kvm->cpuid->entries[i];
-		hide(e);
-		if (e->function == 7 && e->index == 0) {
-			if (e->ebx & LEAF7_EBX_FSGSBASE)
-				kvm->base.cr4_offered |= MOTE__CR4_FSGSBASE;
-			if (e->ecx & LEAF7_ECX_UMIP)
-				kvm->base.cr4_offered |= MOTE__CR4_UMIP;
-		}
-	}
+	for (uint32_t i = 0; i < kvm->cpuid->nent; i++)
+		hide(&kvm->cpuid->entries[i]);
 	return 0;
 }
 

@@ -89,6 +89,20 @@ static void look(int fd, bool allow_unfiltered_msrs, struct mote_engine_info *in
 		add_missing(info, "KVM_CAP_X86_MSR_FILTER");
 }
 
+/* Which bits of CR4 the kernel accepts: CPUID does not offer all that work. */
+static void find_cr4(struct mote__kvm *kvm, struct mote__machine *machine)
+{
+	static const uint64_t tries[] = {MOTE__CR4_FSGSBASE | MOTE__CR4_UMIP, MOTE__CR4_FSGSBASE,
+					 MOTE__CR4_UMIP, 0};
+	struct mote__special special;
+	for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+		kvm->base.cr4_offered = tries[i];
+		mote__special_confined(&special, 0, tries[i], kvm->base.info.is_emulated);
+		if (machine->ops->set_special(machine, &special, NULL) == MOTE_OK)
+			return;
+	}
+}
+
 /* One machine is made and dropped: a device may open and still not be able to. */
 static int try_machine(struct mote__kvm *kvm, struct mote_error *err)
 {
@@ -98,6 +112,7 @@ static int try_machine(struct mote__kvm *kvm, struct mote_error *err)
 	if (rc < 0)
 		return rc;
 	kvm->base.info.tsc_khz = mote__kvm_tsc_khz(machine);
+	find_cr4(kvm, machine);
 	mote__kvm_machine_destroy(machine);
 	return MOTE_OK;
 }
