@@ -8,7 +8,7 @@
 
 #include "output.h"
 
-enum { INNER_WIDTH = 62, NAME_WIDTH = 18 };
+enum { INNER_WIDTH = 66, NAME_WIDTH = 18 };
 
 static uint64_t address_of(const struct mote_region *region, enum map_space space)
 {
@@ -115,7 +115,7 @@ static void print_block(FILE *out, const struct pen *pen, const struct block *bl
 		const struct mote_region *region = block->region;
 		(void)snprintf(rest, sizeof rest, "%s %s%s%s%s",
 			       mote__access_text(region->access).text, size.text,
-			       region->is_cow ? ", on write" : "",
+			       region->is_cow ? ", copied on write" : "",
 			       region->is_demand ? ", on demand" : "",
 			       region->is_system ? ", system" : "");
 	} else {

@@ -97,9 +97,6 @@ static const char *hint_of(const struct failure *failure)
 	switch (err->code) {
 	case MOTE_ENOKVM:
 		return "mote doctor tells what is missing and how to mend it";
-	case MOTE_EIMPORT:
-		return "the mote command offers a guest HostPrint only; a guest that needs more "
-		       "needs its own host program";
 	case MOTE_ECANCELED:
 		return "--timeout gives it longer";
 	case MOTE_ETYPE:
@@ -205,11 +202,9 @@ int mote__report_failure(const struct failure *failure)
 	int status = status_of(failure);
 	const char *hint = hint_of(failure);
 	(void)fflush(stdout);
-	size_t len = strlen(failure->what);
 	(void)fputs("mote: ", stderr);
-	/* Messages about files start with the file's name. */
-	if (strncmp(failure->err->message, failure->what, len) != 0 ||
-	    failure->err->message[len] != ':') {
+	/* Messages about a file that cannot be read name it. */
+	if (failure->stage != STAGE_LOAD || !strstr(failure->err->message, failure->what)) {
 		mote__output_name(stderr, failure->what);
 		(void)fputs(": ", stderr);
 	}

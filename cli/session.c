@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "arguments.h"
@@ -65,7 +66,7 @@ int mote__session_load(struct session *session, const struct options *options)
 	struct parse_error error;
 	if (options->init_data &&
 	    !mote__file_read(options->init_data, &init_data, &init_data_bytes, &error))
-		return mote__report_host("--init-data", "%s", error.message);
+		return mote__report_usage(options->command_name, "--init-data: %s", error.message);
 	int status = load_image(session, init_data, init_data_bytes);
 	free(init_data);
 	return status;
@@ -115,6 +116,41 @@ static FILE *stream_for_guest(const struct options *options)
 	return options->json || options->raw || options->output ? stderr : stdout;
 }
 
+/** Stands for a function that the guest imports and that the command does not have. cookie: its
+ * name. */
+static int fail_for_guest(void *cookie, const struct mote_value *arguments, mote_reply *reply)
+{
+	(void)arguments;
+	return mote_reply_error(reply, "the mote command does not offer %s", (const char *)cookie);
+}
+
+/** Add everything that the guest imports, so that its other functions can be called. */
+static int add_imports(const struct session *session, struct mote_error *err)
+{
+	struct mote_function import;
+	int rc = MOTE_OK;
+	for (uint32_t i = 0; rc == MOTE_OK; i++) {
+		uint32_t parameters[MOTE_MAX_PARAMETERS];
+		if (mote_snapshot_get_import(session->snapshot, i, &import) != MOTE_OK)
+			return MOTE_OK;
+		if (strcmp(import.name, "HostPrint") == 0)
+			continue;
+		for (uint32_t p = 0; p < MOTE_MAX_PARAMETERS; p++)
+			parameters[p] = import.parameters[p];
+		const struct mote_host_function function = {
+			.size = sizeof function,
+			.name = import.name,
+			.callback = fail_for_guest,
+			.cookie = (void *)(uintptr_t)import.name, /* lives as the snapshot */
+			.result = import.result,
+			.parameter_count = import.parameter_count,
+			.parameters = parameters,
+		};
+		rc = mote_host_add(session->host, &function, err);
+	}
+	return rc;
+}
+
 static int make_host(struct session *session, struct mote_error *err)
 {
 	int rc = mote_host_create(&session->host, err);
@@ -123,6 +159,8 @@ static int make_host(struct session *session, struct mote_error *err)
 					stream_for_guest(session->options), err);
 	if (rc == MOTE_OK)
 		rc = mote_host_on_log(session->host, log_for_guest, NULL, err);
+	if (rc == MOTE_OK)
+		rc = add_imports(session, err);
 	return rc;
 }
 

@@ -2,8 +2,8 @@
 /*
  * A guest as the command runs it: image, host and one sandbox, made from the options. The host
  * prints to standard output (standard error where standard output carries data; nowhere while it is
- * measured) and logs to standard error. Every function reports its own failure and returns an exit
- * status.
+ * measured) and logs to standard error; other functions that the guest imports are there and fail.
+ * Every function reports its own failure and returns an exit status.
  */
 #ifndef MOTE_CLI_SESSION_H
 #define MOTE_CLI_SESSION_H

@@ -10,8 +10,9 @@
 # output and standard error, and "=> exit status". Lines "# needs: guest kvm c.utf8" at the start say
 # what a case cannot do without. With UPDATE=1 the transcripts are written anew: read the diff.
 #
-# Commands run in an empty directory that holds hello.guest (GUEST), tiny.guest (a stock guest made
-# below), text.guest (no ELF image) and data.bin (bytes 00 ff 41).
+# Commands run in an empty directory that holds hello.guest (GUEST), tiny.guest and loop.guest (stock
+# guests made below, of which a call aborts or does not end), text.guest (no ELF image) and data.bin
+# (bytes 00 ff 41).
 set -u
 export LC_ALL=C
 
@@ -48,9 +49,10 @@ bytes() {
 	done
 }
 
-# A stock guest of 154 bytes without a version note: initialises itself and halts; every call
-# aborts with code 13 and the text "Hi".
-make_tiny_guest() {
+# A stock guest without a version note: initialises itself and halts; every call runs the code "$@".
+make_stock_guest() {
+	local size
+	printf -v size %02x $((135 + $#))
 	bytes 7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00 # ELF, 64 bits
 	bytes 03 00 3e 00 01 00 00 00                         # shared object, x86-64
 	bytes 78 00 00 00 00 00 00 00 40 00 00 00 00 00 00 00 # entry, program headers
@@ -58,12 +60,16 @@ make_tiny_guest() {
 	bytes 00 00 00 00 40 00 38 00 01 00 00 00 00 00 00 00
 	bytes 01 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00 # load all of it, read and execute
 	bytes 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
-	bytes 9a 00 00 00 00 00 00 00 9a 00 00 00 00 00 00 00 00 10 00 00 00 00 00 00
+	bytes "$size" 00 00 00 00 00 00 00 "$size" 00 00 00 00 00 00 00 00 10 00 00 00 00 00 00
+	bytes 48 83 ec 08                                     # sub $8, %rsp: aligned to 16
 	bytes 48 8d 05 04 00 00 00                            # lea dispatch(%rip), %rax
 	bytes e7 6c eb fe                                     # out %eax, $108; jmp .
-	bytes b8 01 0d 00 00 e7 66                            # dispatch: out $0x00000d01, $102
-	bytes b8 02 48 69 00 e7 66                            # out $0x00694802, $102
-	bytes b8 01 ff 00 00 e7 66 eb fe                      # out $0x0000ff01, $102; jmp .
+	bytes "$@"
+}
+
+# Aborts with code 13 and the text "Hi".
+make_tiny_guest() {
+	make_stock_guest b8 01 0d 00 00 e7 66 b8 02 48 69 00 e7 66 b8 01 ff 00 00 e7 66 eb fe
 }
 
 has_locale() {
@@ -184,6 +190,7 @@ test_full_device() {
 }
 
 make_tiny_guest >"$work/tiny.guest"
+make_stock_guest eb fe >"$work/loop.guest"
 bytes 00 ff 41 >"$work/data.bin"
 echo "no image" >"$work/text.guest"
 [[ -n $guest ]] && cp "$guest" "$work/hello.guest"
@@ -203,6 +210,10 @@ test_completion options "--svg --stack --scratch" mote inspect --s
 test_completion levels "trace" mote run x --log-level tr
 test_completion types "i32 i64" mote call x f -t i
 test_completion guests "tiny.guest" mote call ti
+if [[ -n $guest ]]; then
+	test_completion functions "count_up" mote call hello.guest count
+	test_completion functions_of_run "count_up" mote run hello.guest --call count
+fi
 test_json doctor doctor --json
 test_json inspect inspect --json tiny.guest
 test_json errors call --json text.guest f

@@ -183,6 +183,7 @@ TEST(cli_json__strings_are_escaped)
 	} cases[] = {
 		{"a\"b\\c", 5, "\"a\\\"b\\\\c\""},
 		{"\n\t\033\0", 4, "\"\\n\\u0009\\u001b\\u0000\""},
+		{"\x1f ", 2, "\"\\u001f \""},
 		{"\x7f\xc2\x9b", 3, "\"\\u007f\\u009b\""},
 		{"\xff\xc3", 2, "\"\\ufffd\\ufffd\""},
 		{"\xc3\xa9\xf0\x9f\x98\x80", 6, "\"\xc3\xa9\xf0\x9f\x98\x80\""},
@@ -238,6 +239,7 @@ TEST(cli_suggest__nothing_when_nothing_is_near)
 	CHECK_STR(suggest("x"), "");
 	CHECK_STR(suggest(""), "");
 	CHECK_STR(suggest("delete"), "");
+	CHECK_STR(suggest("dance"), "");
 	CHECK_STR(suggest(text), "");
 }
 
