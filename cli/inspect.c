@@ -16,22 +16,20 @@
 struct subject {
 	const struct session *session;
 	struct mote_snapshot_info info;
-	struct mote_region *regions;
+	const struct mote_region *regions;
 	uint32_t region_count;
 	struct map virtual_map, physical_map;
 };
 
-static bool collect(struct subject *subject, const struct session *session)
+/* regions: room for as many as the snapshot has, or NULL; outlives subject. */
+static bool collect(struct subject *subject, struct mote_region *regions)
 {
-	*subject = (struct subject){.session = session};
-	mote_snapshot_get_info(session->snapshot, &subject->info);
-	uint32_t count = subject->info.region_count;
-	subject->regions = calloc((size_t)count + 1, sizeof *subject->regions);
-	if (!subject->regions)
+	if (!regions)
 		return false;
-	for (uint32_t i = 0; i < count; i++) {
-		struct mote_region *region = &subject->regions[subject->region_count];
-		if (mote_snapshot_get_region(session->snapshot, i, region) == MOTE_OK)
+	subject->regions = regions;
+	for (uint32_t i = 0; i < subject->info.region_count; i++) {
+		struct mote_region *region = &regions[subject->region_count];
+		if (mote_snapshot_get_region(subject->session->snapshot, i, region) == MOTE_OK)
 			subject->region_count++;
 	}
 	return mote__map_build(&subject->virtual_map, subject->regions, subject->region_count,
@@ -44,7 +42,6 @@ static void release(struct subject *subject)
 {
 	mote__map_free(&subject->virtual_map);
 	mote__map_free(&subject->physical_map);
-	free(subject->regions);
 }
 
 static const char *kind_of(const struct mote_snapshot_info *info)
@@ -241,9 +238,11 @@ static void print_names(const struct subject *subject)
 static int show(const struct session *session)
 {
 	const struct options *options = session->options;
-	struct subject subject;
+	struct subject subject = {.session = session};
 	int status = EXIT_OK;
-	if (!collect(&subject, session))
+	mote_snapshot_get_info(session->snapshot, &subject.info);
+	struct mote_region *regions = calloc(subject.info.region_count + 1u, sizeof *regions);
+	if (!collect(&subject, regions))
 		status = mote__report_host(session->guest, "out of memory");
 	else if (options->exports)
 		print_names(&subject);
@@ -256,6 +255,7 @@ static int show(const struct session *session)
 	if (status == EXIT_OK && options->svg && strcmp(options->svg, "-") != 0)
 		status = write_svg(&subject, options->svg);
 	release(&subject);
+	free(regions);
 	return status;
 }
 

@@ -38,7 +38,7 @@ static int digits_of(const struct mote_value *value)
 		for (int digits = 6; digits < 9; digits++) {
 			(void)snprintf(text, sizeof text, "%.*g", digits, (double)value->f32);
 			float back = strtof(text, NULL);
-			if (memcmp(&back, &value->f32, sizeof back) == 0)
+			if (back == value->f32)
 				return digits;
 		}
 		return 9;
@@ -46,7 +46,7 @@ static int digits_of(const struct mote_value *value)
 	for (int digits = 15; digits < 17; digits++) {
 		(void)snprintf(text, sizeof text, "%.*g", digits, value->f64);
 		double back = strtod(text, NULL);
-		if (memcmp(&back, &value->f64, sizeof back) == 0)
+		if (back == value->f64)
 			return digits;
 	}
 	return 17;

@@ -33,8 +33,8 @@
  * program: the host can only restore a snapshot.
  *
  * Memory: parameters, results of host functions and mote_guest_scratch() live until the end of the
- * call and must not be written to (scratch may). A result may point anywhere; it is copied. malloc()
- * is musl's own, on the heap that the host configured.
+ * call and must not be written to (scratch may). A result may point anywhere; it is copied.
+ *malloc() is musl's own, on the heap that the host configured.
  */
 #ifndef MOTE_GUEST_H
 #define MOTE_GUEST_H
@@ -75,11 +75,11 @@ const char *mote_guest_error_text(void);
 /* ---- Output --------------------------------------------------------------------------------- */
 
 /** Send a log record (format as for printf) to the host, unless it does not want that level. */
-#define mote_guest_log(level, ...)                                                               \
-	do {                                                                                     \
-		if ((uint32_t)(level) <= mote_guest_log_level())                                 \
-			mote__guest_log((uint32_t)(level), __FILE__, __LINE__, __func__,         \
-					__VA_ARGS__);                                            \
+#define mote_guest_log(level, ...)                                                       \
+	do {                                                                             \
+		if ((uint32_t)(level) <= mote_guest_log_level())                         \
+			mote__guest_log((uint32_t)(level), __FILE__, __LINE__, __func__, \
+					__VA_ARGS__);                                    \
 	} while (0)
 
 /** The most verbose level that the host wants; it may change from call to call. */
@@ -94,7 +94,8 @@ void mote_guest_print(const char *text);
 struct mote_bytes mote_guest_init_data(void);
 
 /** Fill len bytes with random numbers fit for keys. Never the same twice, also not in two programs
- * that continue from one snapshot (on a host that runs the program confined; see README). */
+ * that continue from one snapshot. A host that does not confine the program gives too little for
+ * keys: mote_sandbox_create() is such a host only when it was told to ignore_extensions. */
 void mote_guest_random(void *to, size_t len);
 
 /** Another number after every restore and fork: when it differs from last time, identities and keys
@@ -140,14 +141,14 @@ void mote__guest_call_or_end(const struct mote__guest_function *import, struct m
 
 /* Lists of parameters: SPLIT gives name, count, (parameters); MAP applies m(i, parameter) to each
  * and puts s() between. */
-#define MOTE__CAT(a, b)	 MOTE__CAT_(a, b)
+#define MOTE__CAT(a, b)  MOTE__CAT_(a, b)
 #define MOTE__CAT_(a, b) a##b
 /* One for each depth: a macro does not expand inside itself. */
-#define MOTE__APPLY(m, ...)  m(__VA_ARGS__)
-#define MOTE__APPLY_MAP(m, ...)  m(__VA_ARGS__)
-#define MOTE__APPLY_ONE(m, ...)  m(__VA_ARGS__)
-#define MOTE__UNWRAP(...)    __VA_ARGS__
-#define MOTE__COMMA()	     ,
+#define MOTE__APPLY(m, ...)     m(__VA_ARGS__)
+#define MOTE__APPLY_MAP(m, ...) m(__VA_ARGS__)
+#define MOTE__APPLY_ONE(m, ...) m(__VA_ARGS__)
+#define MOTE__UNWRAP(...)       __VA_ARGS__
+#define MOTE__COMMA()           ,
 #define MOTE__NOTHING()
 #define MOTE__COUNT(...)                                                                         \
 	MOTE__COUNT_(__VA_ARGS__, too_many_parameters, too_many_parameters, too_many_parameters, \
@@ -155,31 +156,31 @@ void mote__guest_call_or_end(const struct mote__guest_function *import, struct m
 #define MOTE__COUNT_(z, a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, n, ...) n
 
 #define MOTE__SPLIT(...) MOTE__CAT(MOTE__SPLIT_, MOTE__COUNT(__VA_ARGS__))(__VA_ARGS__)
-#define MOTE__SPLIT_0(n)	       n, 0, ()
-#define MOTE__SPLIT_1(n, a)	       n, 1, (a)
-#define MOTE__SPLIT_2(n, a, b)	       n, 2, (a, b)
-#define MOTE__SPLIT_3(n, a, b, c)      n, 3, (a, b, c)
-#define MOTE__SPLIT_4(n, a, b, c, d)   n, 4, (a, b, c, d)
-#define MOTE__SPLIT_5(n, a, b, c, d, e) n, 5, (a, b, c, d, e)
-#define MOTE__SPLIT_6(n, a, b, c, d, e, f) n, 6, (a, b, c, d, e, f)
-#define MOTE__SPLIT_7(n, a, b, c, d, e, f, g) n, 7, (a, b, c, d, e, f, g)
-#define MOTE__SPLIT_8(n, a, b, c, d, e, f, g, h) n, 8, (a, b, c, d, e, f, g, h)
-#define MOTE__SPLIT_9(n, a, b, c, d, e, f, g, h, i) n, 9, (a, b, c, d, e, f, g, h, i)
-#define MOTE__SPLIT_10(n, a, b, c, d, e, f, g, h, i, j) n, 10, (a, b, c, d, e, f, g, h, i, j)
-#define MOTE__SPLIT_11(n, a, b, c, d, e, f, g, h, i, j, k) \
-	n, 11, (a, b, c, d, e, f, g, h, i, j, k)
+#define MOTE__SPLIT_too_many_parameters(n, ...) \
+	_Pragma("GCC error \"a function has at most 11 parameters\"") n, 0, ()
+#define MOTE__SPLIT_0(n)                                   n, 0, ()
+#define MOTE__SPLIT_1(n, a)                                n, 1, (a)
+#define MOTE__SPLIT_2(n, a, b)                             n, 2, (a, b)
+#define MOTE__SPLIT_3(n, a, b, c)                          n, 3, (a, b, c)
+#define MOTE__SPLIT_4(n, a, b, c, d)                       n, 4, (a, b, c, d)
+#define MOTE__SPLIT_5(n, a, b, c, d, e)                    n, 5, (a, b, c, d, e)
+#define MOTE__SPLIT_6(n, a, b, c, d, e, f)                 n, 6, (a, b, c, d, e, f)
+#define MOTE__SPLIT_7(n, a, b, c, d, e, f, g)              n, 7, (a, b, c, d, e, f, g)
+#define MOTE__SPLIT_8(n, a, b, c, d, e, f, g, h)           n, 8, (a, b, c, d, e, f, g, h)
+#define MOTE__SPLIT_9(n, a, b, c, d, e, f, g, h, i)        n, 9, (a, b, c, d, e, f, g, h, i)
+#define MOTE__SPLIT_10(n, a, b, c, d, e, f, g, h, i, j)    n, 10, (a, b, c, d, e, f, g, h, i, j)
+#define MOTE__SPLIT_11(n, a, b, c, d, e, f, g, h, i, j, k) n, 11, (a, b, c, d, e, f, g, h, i, j, k)
 
 #define MOTE__MAP(n, m, s, list) MOTE__APPLY_MAP(MOTE__CAT(MOTE__MAP_, n), m, s, MOTE__UNWRAP list)
 #define MOTE__MAP_0(m, s, a)
-#define MOTE__MAP_1(m, s, a)	      m(0, a)
-#define MOTE__MAP_2(m, s, a, b)	      MOTE__MAP_1(m, s, a) s() m(1, b)
-#define MOTE__MAP_3(m, s, a, b, c)    MOTE__MAP_2(m, s, a, b) s() m(2, c)
-#define MOTE__MAP_4(m, s, a, b, c, d) MOTE__MAP_3(m, s, a, b, c) s() m(3, d)
-#define MOTE__MAP_5(m, s, a, b, c, d, e) MOTE__MAP_4(m, s, a, b, c, d) s() m(4, e)
-#define MOTE__MAP_6(m, s, a, b, c, d, e, f) MOTE__MAP_5(m, s, a, b, c, d, e) s() m(5, f)
-#define MOTE__MAP_7(m, s, a, b, c, d, e, f, g) MOTE__MAP_6(m, s, a, b, c, d, e, f) s() m(6, g)
-#define MOTE__MAP_8(m, s, a, b, c, d, e, f, g, h) \
-	MOTE__MAP_7(m, s, a, b, c, d, e, f, g) s() m(7, h)
+#define MOTE__MAP_1(m, s, a)                      m(0, a)
+#define MOTE__MAP_2(m, s, a, b)                   MOTE__MAP_1(m, s, a) s() m(1, b)
+#define MOTE__MAP_3(m, s, a, b, c)                MOTE__MAP_2(m, s, a, b) s() m(2, c)
+#define MOTE__MAP_4(m, s, a, b, c, d)             MOTE__MAP_3(m, s, a, b, c) s() m(3, d)
+#define MOTE__MAP_5(m, s, a, b, c, d, e)          MOTE__MAP_4(m, s, a, b, c, d) s() m(4, e)
+#define MOTE__MAP_6(m, s, a, b, c, d, e, f)       MOTE__MAP_5(m, s, a, b, c, d, e) s() m(5, f)
+#define MOTE__MAP_7(m, s, a, b, c, d, e, f, g)    MOTE__MAP_6(m, s, a, b, c, d, e, f) s() m(6, g)
+#define MOTE__MAP_8(m, s, a, b, c, d, e, f, g, h) MOTE__MAP_7(m, s, a, b, c, d, e, f, g) s() m(7, h)
 #define MOTE__MAP_9(m, s, a, b, c, d, e, f, g, h, i) \
 	MOTE__MAP_8(m, s, a, b, c, d, e, f, g, h) s() m(8, i)
 #define MOTE__MAP_10(m, s, a, b, c, d, e, f, g, h, i, j) \
@@ -188,26 +189,26 @@ void mote__guest_call_or_end(const struct mote__guest_function *import, struct m
 	MOTE__MAP_10(m, s, a, b, c, d, e, f, g, h, i, j) s() m(10, k)
 
 /* 1 for void, 0 for another type. */
-#define MOTE__IS_VOID(type)	    MOTE__SECOND(MOTE__PROBE_##type, 0, ~)
-#define MOTE__SECOND(...)	    MOTE__SECOND_(__VA_ARGS__)
-#define MOTE__SECOND_(a, b, ...)    b
-#define MOTE__PROBE_void	    ~, 1
+#define MOTE__IS_VOID(type)      MOTE__SECOND(MOTE__PROBE_##type, 0, ~)
+#define MOTE__SECOND(...)        MOTE__SECOND_(__VA_ARGS__)
+#define MOTE__SECOND_(a, b, ...) b
+#define MOTE__PROBE_void         ~, 1
 
 /* TAG: enum mote_type of a type. FETCH: the C value in a struct mote_value. STORE: the reverse. */
 #ifdef __cplusplus
 
 template <typename T> struct mote__guest_type;
-#define MOTE__TYPE(T, number, member)                                                        \
-	template <> struct mote__guest_type<T> {                                             \
-		static const uint8_t tag = number;                                           \
-		static T fetch(const mote_value *value)                                      \
-		{                                                                            \
-			return (T)value->member;                                             \
-		}                                                                            \
-		static void store(mote_value *value, T from)                                 \
-		{                                                                            \
-			value->member = from;                                                \
-		}                                                                            \
+#define MOTE__TYPE(T, number, member)                        \
+	template <> struct mote__guest_type<T> {             \
+		static const uint8_t tag = number;           \
+		static T fetch(const mote_value *value)      \
+		{                                            \
+			return (T)value->member;             \
+		}                                            \
+		static void store(mote_value *value, T from) \
+		{                                            \
+			value->member = from;                \
+		}                                            \
 	};
 MOTE__TYPE(int, MOTE_I32, i32)
 MOTE__TYPE(unsigned, MOTE_U32, u32)
@@ -226,8 +227,8 @@ template <> struct mote__guest_type<void> {
 };
 #undef MOTE__TYPE
 
-#define MOTE__TAG(T)		     mote__guest_type<T>::tag
-#define MOTE__FETCH(T, value)	     mote__guest_type<T>::fetch(value)
+#define MOTE__TAG(T)                mote__guest_type<T>::tag
+#define MOTE__FETCH(T, value)       mote__guest_type<T>::fetch(value)
 #define MOTE__STORE(T, value, from) mote__guest_type<T>::store((value), (from))
 
 #else
@@ -240,45 +241,45 @@ template <> struct mote__guest_type<void> {
 		 float *: of_f32, double *: of_f64, bool *: of_bool, const char **: of_text,     \
 		 struct mote_string *: of_string, struct mote_bytes *: of_bytes, void *: of_void)
 /* clang-format on */
-#define MOTE__TAG(T)                                                                             \
-	MOTE__SELECT(T, MOTE_I32, MOTE_U32, MOTE_I64, MOTE_U64, MOTE_F32, MOTE_F64, MOTE_BOOL,   \
+#define MOTE__TAG(T)                                                                           \
+	MOTE__SELECT(T, MOTE_I32, MOTE_U32, MOTE_I64, MOTE_U64, MOTE_F32, MOTE_F64, MOTE_BOOL, \
 		     MOTE_STRING, MOTE_STRING, MOTE_BYTES, MOTE_VOID)
-#define MOTE__FETCH(T, value)                                                                    \
-	MOTE__SELECT(T, (value)->i32, (value)->u32, (value)->i64, (value)->u64, (value)->f32,    \
-		     (value)->f64, (value)->boolean, (value)->string.data, (value)->string,      \
+#define MOTE__FETCH(T, value)                                                                 \
+	MOTE__SELECT(T, (value)->i32, (value)->u32, (value)->i64, (value)->u64, (value)->f32, \
+		     (value)->f64, (value)->boolean, (value)->string.data, (value)->string,   \
 		     (value)->bytes, (value)->reserved)
-#define MOTE__STORE(T, value, from)                                                              \
-	(*MOTE__SELECT(T, &(value)->i32, &(value)->u32, &(value)->i64, &(value)->u64,            \
-		       &(value)->f32, &(value)->f64, &(value)->boolean, &(value)->string.data,   \
+#define MOTE__STORE(T, value, from)                                                            \
+	(*MOTE__SELECT(T, &(value)->i32, &(value)->u32, &(value)->i64, &(value)->u64,          \
+		       &(value)->f32, &(value)->f64, &(value)->boolean, &(value)->string.data, \
 		       &(value)->string, &(value)->bytes, &(value)->reserved) = (from))
 
 #endif
 
 /* One parameter p = (type, name), number i. */
-#define MOTE__DECLARE(i, p)	      MOTE__APPLY_ONE(MOTE__DECLARE_, MOTE__UNWRAP p)
-#define MOTE__DECLARE_(type, name)    type name
-#define MOTE__AND_DECLARE(i, p)	      , MOTE__DECLARE(i, p)
-#define MOTE__TAG_OF(i, p)	      MOTE__APPLY_ONE(MOTE__TAG_OF_, MOTE__UNWRAP p)
-#define MOTE__TAG_OF_(type, name)     MOTE__TAG(type),
-#define MOTE__ARGUMENT(i, p)	      MOTE__APPLY_ONE(MOTE__ARGUMENT_, i, MOTE__UNWRAP p)
+#define MOTE__DECLARE(i, p)            MOTE__APPLY_ONE(MOTE__DECLARE_, MOTE__UNWRAP p)
+#define MOTE__DECLARE_(type, name)     type name
+#define MOTE__AND_DECLARE(i, p)        , MOTE__DECLARE(i, p)
+#define MOTE__TAG_OF(i, p)             MOTE__APPLY_ONE(MOTE__TAG_OF_, MOTE__UNWRAP p)
+#define MOTE__TAG_OF_(type, name)      MOTE__TAG(type),
+#define MOTE__ARGUMENT(i, p)           MOTE__APPLY_ONE(MOTE__ARGUMENT_, i, MOTE__UNWRAP p)
 #define MOTE__ARGUMENT_(i, type, name) MOTE__FETCH(type, &mote__in[i])
-#define MOTE__PACK(i, p)	      MOTE__APPLY_ONE(MOTE__PACK_, i, MOTE__UNWRAP p)
-#define MOTE__PACK_(i, of_type, name)                                                            \
-	mote__in[i].type = MOTE__TAG(of_type);                                                   \
-	mote__in[i].reserved = 0;                                                                \
-	mote__in[i].string.len = MOTE__MEASURE;                                                  \
+#define MOTE__PACK(i, p)               MOTE__APPLY_ONE(MOTE__PACK_, i, MOTE__UNWRAP p)
+#define MOTE__PACK_(i, of_type, name)           \
+	mote__in[i].type = MOTE__TAG(of_type);  \
+	mote__in[i].reserved = 0;               \
+	mote__in[i].string.len = MOTE__MEASURE; \
 	MOTE__STORE(of_type, &mote__in[i], name);
 
 #define MOTE__PARAMETERS(n, list)   MOTE__CAT(MOTE__PARAMETERS_, MOTE__IS_0(n))(n, list)
 #define MOTE__PARAMETERS_0(n, list) MOTE__MAP(n, MOTE__DECLARE, MOTE__COMMA, list)
 #define MOTE__PARAMETERS_1(n, list) void
-#define MOTE__IS_0(n)		    MOTE__SECOND(MOTE__PROBE_0_##n, 0, ~)
-#define MOTE__PROBE_0_0		    ~, 1
+#define MOTE__IS_0(n)               MOTE__SECOND(MOTE__PROBE_0_##n, 0, ~)
+#define MOTE__PROBE_0_0             ~, 1
 
-#define MOTE__SIGNATURE(result, name, target, n, list)                                           \
-	{                                                                                        \
-		#name, target, sizeof #name - 1, MOTE__TAG(result), n, {0, 0},                   \
-			{MOTE__MAP(n, MOTE__TAG_OF, MOTE__NOTHING, list) 0}, 0                   \
+#define MOTE__SIGNATURE(result, name, target, n, list)                                   \
+	{                                                                                \
+#name, target, sizeof #name - 1, MOTE__TAG(result), n,                   \
+			{0, 0 }, {MOTE__MAP(n, MOTE__TAG_OF, MOTE__NOTHING, list) 0 }, 0 \
 	}
 
 /* clang-format off */
@@ -304,7 +305,7 @@ template <> struct mote__guest_type<void> {
 	}                                                                                        \
 	extern const struct mote__guest_function mote__export_##name;                            \
 	const struct mote__guest_function mote__export_##name                                    \
-		__attribute__((section("mote_exports"), used, aligned(8))) =                     \
+		__attribute__((section("mote_exports." #name), used, aligned(8))) =                     \
 			MOTE__SIGNATURE(result, name, mote__thunk_##name, n, list);              \
 	static result name(MOTE__PARAMETERS(n, list))
 #define MOTE__EXPORT_0(result, call) MOTE__STORE(result, mote__out, call)
@@ -322,7 +323,7 @@ template <> struct mote__guest_type<void> {
 #define MOTE_IMPORT(result, ...) MOTE__APPLY(MOTE__IMPORT, result, MOTE__SPLIT(__VA_ARGS__))
 #define MOTE__IMPORT(result, name, n, list)                                                      \
 	static const struct mote__guest_function mote__import_##name                             \
-		__attribute__((section("mote_imports"), unused, aligned(8))) =                   \
+		__attribute__((section("mote_imports." #name), unused, aligned(8))) =                   \
 			MOTE__SIGNATURE(result, name, NULL, n, list);                            \
 	static inline __attribute__((unused)) result name(MOTE__PARAMETERS(n, list))             \
 	{                                                                                        \

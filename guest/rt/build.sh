@@ -21,7 +21,7 @@ general="-mgeneral-regs-only"
 
 compile() { # name, source, flags
 	# shellcheck disable=SC2086
-	"$CC" $3 $common -c "$2" -o "$out/guest-objects/$1.o"
+	$CC $3 $common -c "$2" -o "$out/guest-objects/$1.o"
 	objects="$objects $out/guest-objects/$1.o"
 }
 
@@ -38,7 +38,9 @@ compile report "$here/report.c" "$c -fno-tree-vectorize"
 for name in entry fallback_entry; do
 	compile $name "$here/$name.S" ""
 done
-compile cxx "$here/cxx.cc" "-x c++ -std=c++11 -fno-exceptions -fno-rtti -faligned-new"
+for name in cxx cxx_throw; do
+	compile $name "$here/$name.cc" "-x c++ -std=c++11 -fno-exceptions -fno-rtti -faligned-new"
+done
 
 rm -f "$out/libmote_guest.a"
 # shellcheck disable=SC2086

@@ -138,8 +138,8 @@ int mote__guest_call(const struct mote__guest_function *import, struct mote_valu
 	int64_t bytes = mote__message_encode_call(room, cap, MOTE__CALL_HOST, name, import->result,
 						  in, import->parameter_count);
 	if (bytes < 0)
-		return failed_space(
-			mote__message_call_bytes(name, in, import->parameter_count), cap);
+		return failed_space(mote__message_call_bytes(name, in, import->parameter_count),
+				    cap);
 	mote__guest_push((size_t)bytes);
 	mote__guest_out(MOTE_ABI_PORT_CALL, 0);
 	return take_result(import, out);

@@ -35,15 +35,51 @@ enum class align_val_t : size_t {};
 
 #define WEAK __attribute__((weak))
 
-WEAK void *operator new(size_t bytes) { return take(bytes); }
-WEAK void *operator new[](size_t bytes) { return take(bytes); }
-WEAK void *operator new(size_t bytes, std::align_val_t align) { return take_aligned(bytes, size_t(align)); }
-WEAK void *operator new[](size_t bytes, std::align_val_t align) { return take_aligned(bytes, size_t(align)); }
-WEAK void operator delete(void *at) noexcept { free(at); }
-WEAK void operator delete[](void *at) noexcept { free(at); }
-WEAK void operator delete(void *at, size_t) noexcept { free(at); }
-WEAK void operator delete[](void *at, size_t) noexcept { free(at); }
-WEAK void operator delete(void *at, std::align_val_t) noexcept { free(at); }
-WEAK void operator delete[](void *at, std::align_val_t) noexcept { free(at); }
-WEAK void operator delete(void *at, size_t, std::align_val_t) noexcept { free(at); }
-WEAK void operator delete[](void *at, size_t, std::align_val_t) noexcept { free(at); }
+WEAK void *operator new(size_t bytes)
+{
+	return take(bytes);
+}
+WEAK void *operator new[](size_t bytes)
+{
+	return take(bytes);
+}
+WEAK void *operator new(size_t bytes, std::align_val_t align)
+{
+	return take_aligned(bytes, size_t(align));
+}
+WEAK void *operator new[](size_t bytes, std::align_val_t align)
+{
+	return take_aligned(bytes, size_t(align));
+}
+WEAK void operator delete(void *at) noexcept
+{
+	free(at);
+}
+WEAK void operator delete[](void *at) noexcept
+{
+	free(at);
+}
+WEAK void operator delete(void *at, size_t) noexcept
+{
+	free(at);
+}
+WEAK void operator delete[](void *at, size_t) noexcept
+{
+	free(at);
+}
+WEAK void operator delete(void *at, std::align_val_t) noexcept
+{
+	free(at);
+}
+WEAK void operator delete[](void *at, std::align_val_t) noexcept
+{
+	free(at);
+}
+WEAK void operator delete(void *at, size_t, std::align_val_t) noexcept
+{
+	free(at);
+}
+WEAK void operator delete[](void *at, size_t, std::align_val_t) noexcept
+{
+	free(at);
+}

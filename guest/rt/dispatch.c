@@ -13,10 +13,12 @@
 #include <string.h>
 
 #define PARAMETERS_MAX 11u
+/* Keeps the way that every call takes short, and its frame small. */
+#define COLD __attribute__((noinline, cold))
 
 static const char *type_name(uint32_t type)
 {
-	static const char names[][9] = {"Void",	 "Int",	   "UInt",   "Long", "ULong",
+	static const char names[][9] = {"Void",  "Int",    "UInt",   "Long", "ULong",
 					"Float", "Double", "String", "Bool", "VecBytes"};
 	return type < sizeof names / sizeof *names ? names[type] : "unknown";
 }
@@ -37,12 +39,12 @@ _Noreturn void mote__guest_end(uint64_t code, const char *text, size_t len)
 	mote__guest_halt();
 }
 
-static _Noreturn void end_text(uint64_t code, const struct mote__guest_text *text)
+static COLD _Noreturn void end_text(uint64_t code, const struct mote__guest_text *text)
 {
 	mote__guest_end(code, text->data, text->len);
 }
 
-static _Noreturn void end_not_found(struct mote_string name)
+static COLD _Noreturn void end_not_found(struct mote_string name)
 {
 	MOTE__GUEST_TEXT(text);
 	mote__guest_add(&text, "No handler found for function call: \"");
@@ -55,14 +57,15 @@ static _Noreturn void end_not_found(struct mote_string name)
 	end_text(MOTE_GUEST_FUNCTION_NOT_FOUND, &text);
 }
 
-static _Noreturn void end_wrong_kind(void)
+static COLD _Noreturn void end_wrong_kind(void)
 {
 	MOTE__GUEST_TEXT(text);
 	mote__guest_add(&text, "Invalid function call type: Host, should be Guest.");
 	end_text(MOTE_GUEST_ERROR, &text);
 }
 
-static _Noreturn void end_wrong_count(const struct mote__guest_function *function, uint32_t count)
+static COLD _Noreturn void end_wrong_count(const struct mote__guest_function *function,
+					   uint32_t count)
 {
 	MOTE__GUEST_TEXT(text);
 	if (count > PARAMETERS_MAX) {
@@ -83,8 +86,8 @@ static _Noreturn void end_wrong_count(const struct mote__guest_function *functio
 	end_text(MOTE_GUEST_PARAMETER_COUNT, &text);
 }
 
-static _Noreturn void end_wrong_type(const struct mote__guest_function *function, uint32_t index,
-				     uint32_t type)
+static COLD _Noreturn void end_wrong_type(const struct mote__guest_function *function,
+					  uint32_t index, uint32_t type)
 {
 	MOTE__GUEST_TEXT(text);
 	mote__guest_add(&text, "Expected parameter type ");
@@ -99,7 +102,7 @@ static _Noreturn void end_wrong_type(const struct mote__guest_function *function
 	end_text(MOTE_GUEST_PARAMETER_TYPE, &text);
 }
 
-static _Noreturn void end_not_utf8(const struct mote__guest_function *function)
+static COLD _Noreturn void end_not_utf8(const struct mote__guest_function *function)
 {
 	MOTE__GUEST_TEXT(text);
 	mote__guest_add(&text, "Function ");
@@ -108,7 +111,7 @@ static _Noreturn void end_not_utf8(const struct mote__guest_function *function)
 	end_text(MOTE_GUEST_ERROR, &text);
 }
 
-static _Noreturn void abort_no_space(const struct mote_value *result, size_t cap)
+static COLD _Noreturn void abort_no_space(const struct mote_value *result, size_t cap)
 {
 	int64_t bytes = mote__message_result_bytes(result);
 	MOTE__GUEST_TEXT(text);
@@ -119,14 +122,31 @@ static _Noreturn void abort_no_space(const struct mote_value *result, size_t cap
 	mote__guest_abort(MOTE_GUEST_UNKNOWN_ERROR, text.data, text.len);
 }
 
+/*
+ * The linker sorted the exports by name. Both names end with a NUL; one that holds another NUL is
+ * found by its start only, and has another length then.
+ */
 static const struct mote__guest_function *find(struct mote_string name)
 {
-	const struct mote__guest_function *function = mote__guest_exports_first;
-	for (; function < mote__guest_exports_end; function++)
-		if (function->name_bytes == name.len &&
-		    memcmp(function->name, name.data, name.len) == 0)
-			return function;
-	end_not_found(name);
+	const struct mote__guest_function *low = mote__guest_exports_first;
+	size_t count = (size_t)(mote__guest_exports_end - low);
+	while (count > 0) {
+		const struct mote__guest_function *middle = low + count / 2;
+		const uint8_t *a = (const uint8_t *)middle->name;
+		const uint8_t *b = (const uint8_t *)name.data;
+		while (*a == *b && *a != 0) {
+			a++;
+			b++;
+		}
+		if (*a == *b)
+			return middle->name_bytes == name.len ? middle : NULL;
+		if (*a < *b) {
+			low = middle + 1;
+			count--;
+		}
+		count /= 2;
+	}
+	return NULL;
 }
 
 static void check_types(const struct mote__guest_function *function, const struct mote_value *in)
@@ -148,6 +168,8 @@ _Noreturn void mote__guest_dispatch(const void *message)
 	if (call.kind != MOTE__CALL_GUEST)
 		end_wrong_kind();
 	const struct mote__guest_function *function = find(call.name);
+	if (!function)
+		end_not_found(call.name);
 	if (call.count != function->parameter_count || call.count > PARAMETERS_MAX)
 		end_wrong_count(function, call.count);
 	if (mote__message_parameters(&call, in) < 0) {

@@ -44,14 +44,14 @@ void mote__guest_fallback_exception(struct frame *frame, uint64_t cr2);
 
 /* ---- Page tables ---- */
 
-#define SCRATCH_LINEAR	 0xFFFFFFEFFFFFF000ull /* GVA - GPA of scratch, modulo 2^64 */
-#define FRAMES_END	 0xFFFFFD000ull	       /* the host keeps what lies above */
-#define ENTRY_ADDRESS	 0x000FFFFFFFFFF000ull
-#define ENTRY_PRESENT	 1u
-#define ENTRY_TABLE	 0x023u
-#define ENTRY_COW_MASK	 0xE00u
-#define ENTRY_COW	 0x200u
-#define ENTRY_WRITABLE	 0x063u
+#define SCRATCH_LINEAR   0xFFFFFFEFFFFFF000ull /* GVA - GPA of scratch, modulo 2^64 */
+#define FRAMES_END       0xFFFFFD000ull        /* the host keeps what lies above */
+#define ENTRY_ADDRESS    0x000FFFFFFFFFF000ull
+#define ENTRY_PRESENT    1u
+#define ENTRY_TABLE      0x023u
+#define ENTRY_COW_MASK   0xE00u
+#define ENTRY_COW        0x200u
+#define ENTRY_WRITABLE   0x063u
 #define ENTRY_NO_EXECUTE (1ull << 63)
 
 static void *scratch_at(uint64_t gpa)
@@ -130,8 +130,8 @@ void mote__guest_fallback_prepare(void)
 	map_new(MOTE__FALLBACK_IDT);
 	gdt[MOTE__FALLBACK_CS / 8] = 0x00AF9B000000FFFF;
 	gdt[MOTE__FALLBACK_SS / 8] = 0x00CF93000000FFFF;
-	gdt[MOTE__FALLBACK_TR / 8] = 0x67 | (tss & 0xFFFFFF) << 16 | 0x89ull << 40 |
-				     (tss >> 24 & 0xFF) << 56;
+	gdt[MOTE__FALLBACK_TR / 8] =
+		0x67 | (tss & 0xFFFFFF) << 16 | 0x89ull << 40 | (tss >> 24 & 0xFF) << 56;
 	gdt[MOTE__FALLBACK_TR / 8 + 1] = tss >> 32;
 	uint64_t ist = MOTE__FALLBACK_EXCEPTION_STACK;
 	memcpy((uint8_t *)tss + 0x24, &ist, sizeof ist);

@@ -63,7 +63,8 @@ static int64_t next_signed(struct mote__guest_values *values, unsigned bytes)
 }
 
 /* One conversion; at is behind its '%' and comes to stand behind it. */
-static void convert(struct mote__guest_text *text, const char **at, struct mote__guest_values *values)
+static void convert(struct mote__guest_text *text, const char **at,
+		    struct mote__guest_values *values)
 {
 	unsigned bytes = length_of(at);
 	char letter = *(*at)++;

@@ -13,14 +13,14 @@
 #include <string.h>
 
 #define PROTECTION_EXECUTE 4u
-#define MAP_FIXED	   0x10u
-#define MAP_ANONYMOUS	   0x20u
-#define MREMAP_MAYMOVE	   1u
+#define MAP_FIXED          0x10u
+#define MAP_ANONYMOUS      0x20u
+#define MREMAP_MAYMOVE     1u
 #define MADVISE_DONTNEED   4u
 
-#define ERROR_ACCESS	13
-#define ERROR_MEMORY	12
-#define ERROR_INVALID	22
+#define ERROR_ACCESS    13
+#define ERROR_MEMORY    12
+#define ERROR_INVALID   22
 #define ERROR_NO_DEVICE 19
 
 typedef struct mote__guest_extent extent;
@@ -31,8 +31,8 @@ static struct mote__guest_heap *heap(void)
 	if (h->end == 0) {
 		const struct mote_abi_run_info *run = mote__guest.run;
 		h->first = mote__round_up(run->heap_first, MOTE__GUEST_PAGE_BYTES);
-		h->end = mote__round_down(run->heap_first + run->heap_bytes,
-					  MOTE__GUEST_PAGE_BYTES);
+		h->end =
+			mote__round_down(run->heap_first + run->heap_bytes, MOTE__GUEST_PAGE_BYTES);
 		if (h->end < h->first)
 			h->end = h->first;
 		h->brk = h->brk_high = h->first;

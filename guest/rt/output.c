@@ -64,7 +64,7 @@ void mote__guest_log_send(uint32_t level, const char *file, uint32_t line, const
 /* ---- Abort: chunks of a length and up to three bytes, ended by the byte 0xFF ---- */
 
 #define ABORT_TEXT_BYTES 1020u /* the host keeps 1024 */
-#define ABORT_END	 0xFFu
+#define ABORT_END        0xFFu
 
 struct chunk {
 	uint32_t word;

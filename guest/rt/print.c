@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#define PIECE_BYTES	1024u
-#define MESSAGE_BYTES	256u /* more than everything around the text */
+#define PIECE_BYTES     1024u
+#define MESSAGE_BYTES   256u /* more than everything around the text */
 #define CHARACTER_BYTES 4u
 
 static const struct mote__guest_function host_print = {

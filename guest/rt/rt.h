@@ -49,10 +49,10 @@ struct mote__guest_state {
 	const struct mote_abi_run_info *run;
 	uint64_t thread;                  /* FS base; 0 before the C library set it */
 	struct mote__guest_block *blocks; /* scratch memory, newest first */
-	bool is_ready;    /* initialise is over: there is a call to end */
+	bool is_ready;                    /* initialise is over: there is a call to end */
 	bool owns_ring_0; /* entered at e_entry, by a host that knows no confinement */
 	struct mote__guest_heap heap;
-	const char *error_text;           /* in scratch memory, or constant; NULL: none */
+	const char *error_text; /* in scratch memory, or constant; NULL: none */
 	uint64_t random_generation, random_counter;
 	uint64_t synthetic_ns; /* a clock for hosts that give none */
 };

@@ -38,15 +38,16 @@ static void describe(struct process *process)
 	*process = (struct process){
 		.argv = {name, NULL},
 		.environment = {NULL},
-		.auxiliary = {
-			{AT_PHDR, (uint64_t)image + image->e_phoff},
-			{AT_PHENT, image->e_phentsize},
-			{AT_PHNUM, image->e_phnum},
-			{AT_PAGESZ, MOTE__GUEST_PAGE_BYTES},
-			{AT_ENTRY, (uint64_t)mote__guest_fallback_entry},
-			{AT_RANDOM, (uint64_t)random},
-			{AT_NULL, 0},
-		},
+		.auxiliary =
+			{
+				{AT_PHDR, (uint64_t)image + image->e_phoff},
+				{AT_PHENT, image->e_phentsize},
+				{AT_PHNUM, image->e_phnum},
+				{AT_PAGESZ, MOTE__GUEST_PAGE_BYTES},
+				{AT_ENTRY, (uint64_t)mote__guest_fallback_entry},
+				{AT_RANDOM, (uint64_t)random},
+				{AT_NULL, 0},
+			},
 	};
 }
 
@@ -96,8 +97,7 @@ _Noreturn void mote__guest_halt(void)
 			 "out %%eax, $108\n\t"
 			 "ud2"
 			 :
-			 : "a"(mote__guest_fallback_dispatch_entry),
-			   "r"(mote__guest.run->stack_top)
+			 : "a"(mote__guest_fallback_dispatch_entry), "r"(mote__guest.run->stack_top)
 			 : "memory");
 	__builtin_unreachable();
 }

@@ -49,15 +49,15 @@ enum number {
 	SYS_GETRANDOM = 318,
 };
 
-#define ERROR_IO	    5
-#define ERROR_BAD_FILE	    9
-#define ERROR_AGAIN	    11
-#define ERROR_INVALID	    22
-#define ERROR_NOT_TERMINAL  25
-#define ERROR_PIPE_SEEK	    29
-#define ERROR_NO_CALL	    38
-#define NS_PER_SECOND	    1000000000ll
-#define NS_PER_US	    1000ll
+#define ERROR_IO           5
+#define ERROR_BAD_FILE     9
+#define ERROR_AGAIN        11
+#define ERROR_INVALID      22
+#define ERROR_NOT_TERMINAL 25
+#define ERROR_PIPE_SEEK    29
+#define ERROR_NO_CALL      38
+#define NS_PER_SECOND      1000000000ll
+#define NS_PER_US          1000ll
 
 struct io_vector {
 	const char *base;
@@ -207,10 +207,10 @@ static int64_t futex(const uint32_t *word, uint64_t operation, uint32_t expected
 	mote__guest_abort(MOTE_GUEST_UNKNOWN_ERROR, text, sizeof text - 1);
 }
 
-#define PRCTL_SET_FS 0x1002u
-#define PRCTL_GET_FS 0x1003u
+#define PRCTL_SET_FS     0x1002u
+#define PRCTL_GET_FS     0x1003u
 #define FEATURE_FSGSBASE 1u
-#define MSR_FS_BASE 0xC0000100u
+#define MSR_FS_BASE      0xC0000100u
 
 static int64_t set_thread(uint64_t to)
 {

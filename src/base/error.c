@@ -15,12 +15,21 @@ int mote__category(int code)
 	return code > MOTE_EGUEST ? MOTE_CATEGORY_HOST : MOTE_CATEGORY_GUEST;
 }
 
+/* A message is one line, whatever a guest, an image or a path put into it. */
+static void blank_controls(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7F)
+			*text = ' ';
+}
+
 static void fill(struct mote_error *err, int code, const char *format, va_list arguments)
 {
 	memset(err, 0, sizeof *err);
 	err->code = code;
 	err->category = mote__category(code);
 	(void)vsnprintf(err->message, sizeof err->message, format, arguments);
+	blank_controls(err->message);
 }
 
 int mote__fail(struct mote_error *err, int code, const char *format, ...)

@@ -178,3 +178,8 @@ uint64_t mote__sys_realtime_ns(void)
 {
 	return clock_ns(CLOCK_REALTIME);
 }
+
+uint64_t mote__sys_counter(void)
+{
+	return __builtin_ia32_rdtsc();
+}

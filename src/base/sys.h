@@ -53,5 +53,7 @@ int mote__sys_random(void *bytes, size_t len);
 /** Nanoseconds of CLOCK_MONOTONIC, and of CLOCK_REALTIME. */
 uint64_t mote__sys_monotonic_ns(void);
 uint64_t mote__sys_realtime_ns(void);
+/** The processor's time stamp counter. */
+uint64_t mote__sys_counter(void);
 
 #endif

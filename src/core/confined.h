@@ -27,10 +27,9 @@
 #define MOTE__SYSTEM_GVA        MOTE_U64(0xFFFF808000000000)
 #define MOTE__SYSTEM_PAGES      4
 #define MOTE__SYSTEM_STUB_PAGE  0 /* supervisor, execute: exception entries */
-#define MOTE__SYSTEM_TABLE_PAGE 1 /* supervisor, read: GDT, TSS with I/O bitmap, constant frames \
-				   */
-#define MOTE__SYSTEM_IDT_PAGE  2  /* supervisor, read */
-#define MOTE__SYSTEM_USER_PAGE 3  /* user, execute: prologue, copy routine, SYSCALL entry */
+#define MOTE__SYSTEM_TABLE_PAGE 1 /* supervisor, read: GDT, TSS, I/O bitmap, frames */
+#define MOTE__SYSTEM_IDT_PAGE   2 /* supervisor, read */
+#define MOTE__SYSTEM_USER_PAGE  3 /* user, execute: prologue, copy routine, SYSCALL entry */
 
 /* Pages of the sandbox, in scratch, mapped behind the library's. */
 #define MOTE__PARAMS_PAGE   4 /* supervisor, read and write: struct mote__params */

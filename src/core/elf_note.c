@@ -182,7 +182,7 @@ static int read_version(struct mote__elf *elf, struct mote_error *err)
 	char text[MOTE__ELF_VERSION_BYTES];
 	size_t shown = len < sizeof text ? len : sizeof text - 1;
 	for (size_t i = 0; i < shown; i++)
-		text[i] = note.desc[i] >= ' ' && note.desc[i] <= '~' ? (char)note.desc[i] : '?';
+		text[i] = (char)(note.desc[i] >= ' ' && note.desc[i] <= '~' ? note.desc[i] : '?');
 	text[shown] = 0;
 	return mote__fail(err, MOTE_EIMAGE,
 			  "Guest binary was built with hyperlight-guest-bin %s%s, but this host "

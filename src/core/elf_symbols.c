@@ -65,7 +65,7 @@ bool mote__elf_symbol_find(const struct mote__elf_symbols *table, uint64_t va, c
 		return false;
 	size_t len = (size_t)(end - text) < name_bytes ? (size_t)(end - text) : name_bytes - 1;
 	for (size_t i = 0; i < len; i++)
-		name[i] = text[i] >= ' ' && text[i] <= '~' ? (char)text[i] : '?';
+		name[i] = (char)(text[i] >= ' ' && text[i] <= '~' ? text[i] : '?');
 	name[len] = 0;
 	*offset = va - symbol.va;
 	return true;

@@ -372,7 +372,7 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 	l->output_gva = l->input_gva + l->output_offset;
 	l->log_gva = l->output_gva + mote__round_up(c->output_bytes, PAGE);
 	rebuild_parts(l, c, elf);
-	uint64_t wanted = c->scratch_bytes, frames = default_frames(l), tables = 0, bytes = 0;
+	uint64_t wanted = c->scratch_bytes, frames = default_frames(l), tables = 0;
 	if (wanted % PAGE)
 		return mote__fail(err, MOTE_EINVAL,
 				  "scratch_bytes is 0x%llx, no multiple of 0x1000",
@@ -389,7 +389,7 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 			return fail_scratch(l, wanted, fixed + (SPARE_FRAMES + 1) * PAGE, err);
 		frames = (wanted - fixed) / (PAGE + 8);
 	}
-	bytes = arrange_confined(l, frames, tables);
+	(void)arrange_confined(l, frames, tables);
 	rebuild_parts(l, c, elf);
 	int rc = check_overlap(l, err);
 	if (rc < 0)
@@ -397,7 +397,7 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 	tables = count_tables(l);
 	if (!tables)
 		return mote__fail(err, MOTE_EIMAGE, "the image's addresses cannot be mapped");
-	bytes = arrange_confined(l, frames, tables);
+	uint64_t bytes = arrange_confined(l, frames, tables);
 	if (bytes > l->family->region_bytes_max)
 		return mote__fail(
 			err, MOTE_ETOOBIG,
@@ -426,6 +426,12 @@ static int check_config(const struct mote__layout_config *c, struct mote_error *
 					  sizes[i].name, (unsigned long long)sizes[i].value,
 					  (unsigned long long)sizes[i].min,
 					  (unsigned long long)c->family->region_bytes_max);
+	const uint32_t both = MOTE_WRITE | MOTE_EXECUTE;
+	if (c->is_confined && (c->init_access & both) == both)
+		return mote__fail(err, MOTE_EINVAL,
+				  "init_data_access is 0x%x: memory of a confined guest is not "
+				  "writable and executable",
+				  c->init_access);
 	return MOTE_OK;
 }
 

@@ -8,11 +8,11 @@
 #include "base/sys.h"
 #include "kvm/kvm.h"
 
-#define LEAF1_ECX_VMX      (1u << 5)
-#define LEAF1_ECX_X2APIC   (1u << 21)
-#define LEAF7_ECX_SHSTK    (1u << 7)
-#define LEAF7_EDX_IBT      (1u << 20)
-#define EXT1_ECX_SVM       (1u << 2)
+#define LEAF1_ECX_VMX    (1u << 5)
+#define LEAF1_ECX_X2APIC (1u << 21)
+#define LEAF7_ECX_SHSTK  (1u << 7)
+#define LEAF7_EDX_IBT    (1u << 20)
+#define EXT1_ECX_SVM     (1u << 2)
 
 static void hide(struct kvm_cpuid_entry2 *e)
 {

@@ -22,7 +22,7 @@ static bool read_flag(const char *path, char *value)
 	size_t len = 0;
 	if (mote__sys_read_file(path, 4096, &bytes, &len) < 0)
 		return false;
-	*value = len ? (char)bytes[0] : 0;
+	*value = (char)(len ? bytes[0] : 0);
 	mote__free(bytes);
 	return true;
 }

@@ -285,11 +285,12 @@ static int require(const mote_sandbox *sandbox, struct mote_error *err)
 	}
 }
 
-/* A guest's clocks run from here: its own counter counts on. */
-static void refresh_clock(mote_sandbox *sandbox)
+void mote__clock_refresh(mote_sandbox *sandbox)
 {
 	struct mote_abi_run_info *info =
 		(void *)(sandbox->scratch + sandbox->snapshot->layout.run_info_offset);
+	/* Never ahead of the guest's counter. */
+	info->tsc = mote__sys_counter() - sandbox->counter_lag;
 	info->realtime_ns = mote__sys_realtime_ns();
 	info->monotonic_ns = mote__sys_monotonic_ns();
 }
@@ -307,7 +308,7 @@ static int call_guest(mote_sandbox *sandbox, const struct mote_call *call,
 		general.rip = MOTE__PROLOGUE_GVA;
 		general.rbx = sandbox->dispatch_gva;
 		general.rax = sandbox->engine->vector_mask;
-		refresh_clock(sandbox);
+		mote__clock_refresh(sandbox);
 	} else {
 		rc = sandbox->machine->ops->reset_fpu(sandbox->machine, err);
 		if (rc < 0)

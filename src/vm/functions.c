@@ -46,6 +46,9 @@ static int check_entry(const struct mote_abi_function *f, const char *what, uint
 	for (uint32_t p = 0; p < f->parameter_count; p++)
 		if (!is_type(f->parameters[p], false))
 			return fail_entry(err, what, i, "a parameter's type", f->parameters[p]);
+	if (f->reserved[0] || f->reserved[1] || f->reserved2)
+		return fail_entry(err, what, i, "reserved",
+				  f->reserved2 | f->reserved[0] | f->reserved[1]);
 	return MOTE_OK;
 }
 
@@ -91,7 +94,7 @@ static int find_table(const uint8_t *image, const struct mote__layout *layout, u
 				  "%s: entries 0x%llx to 0x%llx are no array of at most %u", what,
 				  (unsigned long long)table.first, (unsigned long long)table.end,
 				  FUNCTIONS_MAX);
-	*first = in_image(image, layout, table.first, bytes);
+	*first = *count ? in_image(image, layout, table.first, bytes) : NULL;
 	if (*count && !*first)
 		return mote__fail(err, MOTE_EIMAGE, "%s: entries at 0x%llx are outside the image",
 				  what, (unsigned long long)table.first);
@@ -107,7 +110,7 @@ int mote__functions_read(const uint8_t *image, const struct mote__layout *layout
 	if (!at)
 		return MOTE_OK;
 	int rc = find_table(image, layout, at, what, &first, &count, err);
-	if (rc < 0 || !count)
+	if (rc < 0 || !first)
 		return rc;
 	functions->function = mote__alloc(count, sizeof *functions->function);
 	functions->text = mote__alloc(count, MOTE_ABI_MAX_NAME_BYTES + 1);

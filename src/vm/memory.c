@@ -236,10 +236,10 @@ static uint8_t *zero_page(mote_sandbox *sandbox, uint64_t gva)
 		(void)mote__pt_find_table(&space, gva, 2, &above);
 		leaves = take_frame(sandbox, &index);
 		log_edit(sandbox, index, MOTE__SELF_TABLE_GVA + (gva >> 21) * 8);
-		store_entry(sandbox, above + mote__pt_index(FORMAT, gva, 2) * 8,
+		store_entry(sandbox, above + mote__pt_index(FORMAT, gva, 2) * 8ull,
 			    mote__pt_table_entry(FORMAT, leaves, true));
 	}
-	return new_leaf(sandbox, gva, leaves + mote__pt_index(FORMAT, gva, 1) * 8,
+	return new_leaf(sandbox, gva, leaves + mote__pt_index(FORMAT, gva, 1) * 8ull,
 			(struct mote__pt_attributes){.writable = true, .user = true});
 }
 

@@ -183,6 +183,7 @@ struct mote_sandbox {
 	uint8_t *message; /* private copy of the message that is looked at */
 	size_t message_cap;
 	uint64_t input_pointer; /* confined: the input stack's pointer above the call */
+	uint64_t counter_lag;   /* confined: most ticks that the guest's counter is behind ours */
 	uint8_t abort[MOTE__ABORT_BYTES];
 	uint32_t abort_bytes;
 
@@ -228,6 +229,8 @@ int mote__message_reserve(mote_sandbox *sandbox, uint64_t bytes, struct mote_err
 /** Run the guest from general until it halts. Failures poison. */
 int mote__run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 	      const struct mote__general *general, struct mote_error *err);
+/** A confined guest's clocks run from now: its counter was set to ours and counts on. */
+void mote__clock_refresh(mote_sandbox *sandbox);
 /** Let a new guest initialise itself (start.c). */
 int mote__initialise(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 		     struct mote_error *err);

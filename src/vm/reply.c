@@ -20,6 +20,12 @@ static const char *abi_name(uint32_t type)
 	return type < sizeof names / sizeof *names ? names[type] : "unknown";
 }
 
+/* Bytes of text, at most max, that end between characters: for a precision of "%.*s". */
+static int prefix(const struct mote_string *text, size_t max)
+{
+	return (int)(text->len < max ? text->len : mote__utf8_prefix(text->data, max));
+}
+
 static void describe(const struct mote_value *v, char *text, size_t bytes)
 {
 	switch (v->type) {
@@ -45,7 +51,8 @@ static void describe(const struct mote_value *v, char *text, size_t bytes)
 		(void)snprintf(text, bytes, "Bool(%s)", v->boolean ? "true" : "false");
 		break;
 	case MOTE_STRING:
-		(void)snprintf(text, bytes, "String(\"%.40s\")", v->string.data);
+		(void)snprintf(text, bytes, "String(\"%.*s\")", prefix(&v->string, 40),
+			       v->string.data);
 		break;
 	default:
 		(void)snprintf(text, bytes, "%s(%zu bytes)", abi_name(v->type), v->bytes.len);
@@ -182,7 +189,7 @@ int64_t mote__host_invoke(mote_sandbox *sandbox, const struct mote__call_view *c
 		answer(&reply, call);
 	else
 		(void)fail(&reply, "HostFunction %.*s was not found",
-			   (int)(call->name.len < 200 ? call->name.len : 200), call->name.data);
+			   prefix(&call->name, 200), call->name.data);
 	if (!reply.is_failed)
 		return reply.bytes;
 	return mote__message_encode_error(room, room_bytes, MOTE_GUEST_HOST_FUNCTION_ERROR,

@@ -13,6 +13,7 @@
 #include "core/confined.h"
 
 #define MESSAGE_BYTES_MIN 4096u
+#define MSR_TSC           0x10u
 /* Frames that the first slot covers: a slot costs the kernel memory for each page of it. */
 #define FRAMES_AT_START 4096u
 
@@ -172,7 +173,7 @@ static int map_slots(mote_sandbox *sandbox, struct mote_error *err)
 		return rc;
 	sandbox->slots = MOTE__SLOT_MORE;
 	return m->ops->map(m, MOTE__SLOT_SYSTEM, MOTE__SYSTEM_GPA, mote__system_pages,
-			   MOTE__SYSTEM_PAGES * MOTE_PAGE_BYTES, false, err);
+			   (uint64_t)MOTE__SYSTEM_PAGES * MOTE_PAGE_BYTES, false, err);
 }
 
 int mote__sandbox_flush(mote_sandbox *sandbox, struct mote_error *err)
@@ -201,6 +202,18 @@ int mote__sandbox_set_special(mote_sandbox *sandbox, struct mote_error *err)
 	return sandbox->machine->ops->set_special(sandbox->machine, &special, err);
 }
 
+/* The guest's time stamp counter is set to ours, and is late by no more than this takes. */
+static int set_msrs(mote_sandbox *sandbox, struct mote_error *err)
+{
+	const uint64_t now = mote__sys_counter();
+	struct mote__msr_list msrs;
+	mote__msrs_confined(&msrs);
+	msrs.msr[msrs.count++] = (struct mote__msr){MSR_TSC, now};
+	int rc = sandbox->machine->ops->set_msrs(sandbox->machine, &msrs, err);
+	sandbox->counter_lag = mote__sys_counter() - now;
+	return rc;
+}
+
 static int make_machine(mote_sandbox *sandbox, struct mote_error *err)
 {
 	struct mote__hypervisor *hypervisor = sandbox->engine->hypervisor;
@@ -216,9 +229,7 @@ static int make_machine(mote_sandbox *sandbox, struct mote_error *err)
 		rc = mote__sandbox_set_special(sandbox, err);
 	if (rc < 0 || !s->layout.is_confined)
 		return rc;
-	struct mote__msr_list msrs;
-	mote__msrs_confined(&msrs);
-	return sandbox->machine->ops->set_msrs(sandbox->machine, &msrs, err);
+	return set_msrs(sandbox, err);
 }
 
 /* ---- public ---------------------------------------------------------------------------------- */
@@ -234,10 +245,10 @@ static int set_frames(mote_sandbox *sandbox, uint64_t memory_max, struct mote_er
 		uint64_t bytes = memory_max > fixed ? memory_max - fixed : 0;
 		frames = smaller(bytes / MOTE_PAGE_BYTES + (bytes % MOTE_PAGE_BYTES != 0), frames);
 	}
+	uint64_t least = fixed + min * MOTE_PAGE_BYTES;
 	if (frames < min)
 		return mote__fail(err, MOTE_EINVAL, "memory_max is 0x%llx, at least 0x%llx",
-				  (unsigned long long)memory_max,
-				  (unsigned long long)(fixed + min * MOTE_PAGE_BYTES));
+				  (unsigned long long)memory_max, (unsigned long long)least);
 	sandbox->frames_max = frames;
 	sandbox->frames_mapped = smaller(frames, FRAMES_AT_START);
 	return MOTE_OK;

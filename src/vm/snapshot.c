@@ -108,7 +108,7 @@ static int make_memory(mote_snapshot *s, const struct mote__elf *elf,
 	rc = mote__elf_load(elf, (uint8_t *)object + l->image_gpa, l->image_bytes, err);
 	if (rc == MOTE_OK) {
 		write_peb(l, object);
-		if (l->init_bytes)
+		if (o->init_data && l->init_bytes)
 			memcpy((uint8_t *)object + l->init_gpa, o->init_data, l->init_bytes);
 	}
 	mote__sys_unmap(object, bytes);
@@ -278,7 +278,7 @@ int mote_snapshot_from_memory(const void *image, size_t len,
 		rc = mote__elf_parse(image, len, &elf, err);
 	if (rc == MOTE_OK)
 		rc = check_image(&elf, err);
-	if (rc < 0)
+	if (rc != MOTE_OK)
 		return rc;
 	mote_snapshot *s = mote__alloc(1, sizeof *s);
 	if (!s)

@@ -65,9 +65,7 @@ static int initialise_confined(mote_sandbox *sandbox, const struct mote__run_gua
 	if (rc < 0)
 		return rc;
 	general.rax = sandbox->engine->vector_mask;
-	struct mote_abi_run_info *info = (void *)(sandbox->scratch + l->run_info_offset);
-	info->realtime_ns = mote__sys_realtime_ns();
-	info->monotonic_ns = mote__sys_monotonic_ns();
+	mote__clock_refresh(sandbox);
 	return mote__run(sandbox, guard, &general, err);
 }
 

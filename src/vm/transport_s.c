@@ -27,6 +27,7 @@ static void prepare(mote_sandbox *sandbox)
 {
 	mote__stack_reset(input(sandbox));
 	mote__stack_reset(output(sandbox));
+	sandbox->input_pointer = MOTE__STACK_FIRST;
 }
 
 static int fail_stack(struct mote_error *err, int code, const char *what,
@@ -106,7 +107,7 @@ static int fail_decode(struct mote_error *err, const char *what, const char *typ
 
 static int pop_result(mote_sandbox *sandbox, struct mote__result_view *view, struct mote_error *err)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int rc = pop(sandbox, &bytes, "", err);
 	if (rc < 0)
 		return rc;
@@ -119,7 +120,7 @@ static int log_record(mote_sandbox *sandbox, struct mote_error *err)
 	static const char what[] = "Failed to read guest log data: ";
 	const mote_host *host = sandbox->host;
 	struct mote__log_record record;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	sandbox->statistics.exits_log++;
 	int rc = pop(sandbox, &bytes, what, err);
 	if (rc < 0)
@@ -164,7 +165,7 @@ static int host_call(mote_sandbox *sandbox, struct mote_error *err)
 {
 	static const char what[] = "Failed to read host function call: ";
 	struct mote__call_view call;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	sandbox->statistics.exits_call++;
 	int rc = pop(sandbox, &bytes, what, err);
 	if (rc < 0)

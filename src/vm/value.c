@@ -58,7 +58,7 @@ int mote_value_copy(const struct mote_value *value, struct mote_value *copy, str
 	if (value->type != MOTE_STRING && value->type != MOTE_BYTES)
 		return MOTE_OK;
 	/* One more byte, for a string's NUL; bytes and string have the same shape. */
-	char *data = mote__alloc(value->bytes.len + 1, 1);
+	char *data = value->bytes.len < SIZE_MAX ? mote__alloc(value->bytes.len + 1, 1) : NULL;
 	if (!data) {
 		copy->type = MOTE_VOID;
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");

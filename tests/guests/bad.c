@@ -133,7 +133,8 @@ MOTE_EXPORT(void, fail_with, (uint64_t, code), (const char *, text))
 
 static int32_t descend(int32_t depth)
 {
-	volatile uint8_t frame[100] = {0};
+	volatile uint8_t frame[100];
+	frame[0] = 0;
 	if (depth == 0)
 		mote_guest_fail(77, "deep: %d %s", depth, "done");
 	return depth > 0 ? descend(depth - 1) + frame[0] : 0;
@@ -204,8 +205,9 @@ MOTE_EXPORT(struct mote_string, bad_string)
 
 MOTE_EXPORT(void, bad_fail_text)
 {
-	mote_guest_fail(15, "%s", "ab\xFF"
-				  "cd");
+	mote_guest_fail(15, "%s",
+			"ab\xFF"
+			"cd");
 }
 
 MOTE_EXPORT(void, smash_stack)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The C library inside a guest: streams, memory, sorting, numbers, jumps, thread-local data, time. */
+/* The C library inside a guest: streams, memory, sorting, numbers, jumps, thread-local data, time.
+ */
 #define _GNU_SOURCE
 #include <mote_guest.h>
 
@@ -141,7 +142,8 @@ MOTE_EXPORT(int32_t, stress_memory, (uint32_t, seed), (uint32_t, steps))
 /* mmap, munmap and mremap by hand: memory is zero when new, kept when moved. 0, or what failed. */
 MOTE_EXPORT(int32_t, map_pages)
 {
-	uint8_t *a = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *a =
+		mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint8_t *b = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (a == MAP_FAILED || b == MAP_FAILED || a == b)
 		return 1;
@@ -162,7 +164,8 @@ MOTE_EXPORT(int32_t, map_pages)
 		return 6;
 	if (munmap(d, 5 * 4096) != 0 || munmap(a, 3 * 4096) != 0 || munmap(a, 3 * 4096) != 0)
 		return 7;
-	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+	    MAP_FAILED)
 		return 8;
 	if (mmap(NULL, 1ul << 40, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
 		return 9;

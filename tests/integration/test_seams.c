@@ -24,9 +24,9 @@ extern const uint8_t mote__system_pages[];
 
 enum {
 	PAGE = 4096,
-	CODE = 0x1000,	  /* one page, read and execute */
+	CODE = 0x1000,     /* one page, read and execute */
 	CONSTANT = 0x2000, /* one page, read-only */
-	DATA = 0x10000,	  /* copy-on-write */
+	DATA = 0x10000,    /* copy-on-write */
 	DATA_PAGES = 64,
 	IMAGE_PAGES = 2 + DATA_PAGES,
 	TABLE_PAGES = 24,
@@ -34,16 +34,16 @@ enum {
 	STACK_PAGES = 16,
 };
 
-#define HEAP 0x40000000ull
-#define HEAP_PAGES (3 * 512ull)
-#define STACK_TOP 0x7ffff000ull
-#define SCRATCH_GPA 0xff0000000ull
-#define TABLES_GPA SCRATCH_GPA
-#define PARAMS_GPA (TABLES_GPA + TABLE_PAGES * PAGE)
-#define IST_GPA (PARAMS_GPA + PAGE)
-#define RUN_INFO_GPA (IST_GPA + PAGE)
-#define LOG_GPA (RUN_INFO_GPA + PAGE)
-#define FRAMES_GPA (LOG_GPA + PAGE)
+#define HEAP          0x40000000ull
+#define HEAP_PAGES    (3 * 512ull)
+#define STACK_TOP     0x7ffff000ull
+#define SCRATCH_GPA   0xff0000000ull
+#define TABLES_GPA    SCRATCH_GPA
+#define PARAMS_GPA    (TABLES_GPA + TABLE_PAGES * PAGE)
+#define IST_GPA       (PARAMS_GPA + PAGE)
+#define RUN_INFO_GPA  (IST_GPA + PAGE)
+#define LOG_GPA       (RUN_INFO_GPA + PAGE)
+#define FRAMES_GPA    (LOG_GPA + PAGE)
 #define SCRATCH_PAGES (TABLE_PAGES + 4 + FRAME_PAGES)
 
 struct vm {
@@ -80,12 +80,12 @@ static void map_page(struct vm *v, uint64_t gva, uint64_t gpa, uint64_t flags)
 	*entry_of(v, gva, 0) = gpa | flags;
 }
 
-#define USER_CODE 0x65ull
-#define USER_READ 0x8000000000000065ull
-#define USER_WRITE 0x8000000000000067ull
-#define USER_COW 0x8000000000000265ull
-#define SUPER_CODE 0x61ull
-#define SUPER_READ 0x8000000000000061ull
+#define USER_CODE   0x65ull
+#define USER_READ   0x8000000000000065ull
+#define USER_WRITE  0x8000000000000067ull
+#define USER_COW    0x8000000000000265ull
+#define SUPER_CODE  0x61ull
+#define SUPER_READ  0x8000000000000061ull
 #define SUPER_WRITE 0x8000000000000063ull
 
 static void build_tables(struct vm *v)
@@ -117,11 +117,14 @@ static uint64_t *at(struct vm *v, uint64_t gpa)
 	return (uint64_t *)(v->scratch + (gpa - SCRATCH_GPA));
 }
 
-static void slot(struct vm *v, unsigned id, uint64_t gpa, const void *host, size_t bytes, unsigned flags)
+static void slot(struct vm *v, unsigned id, uint64_t gpa, const void *host, size_t bytes,
+		 unsigned flags)
 {
-	struct kvm_userspace_memory_region region = {
-		.slot = id, .flags = flags, .guest_phys_addr = gpa, .memory_size = bytes,
-		.userspace_addr = (uint64_t)(uintptr_t)host};
+	struct kvm_userspace_memory_region region = {.slot = id,
+						     .flags = flags,
+						     .guest_phys_addr = gpa,
+						     .memory_size = bytes,
+						     .userspace_addr = (uint64_t)(uintptr_t)host};
 	CHECK(ioctl(v->vm, KVM_SET_USER_MEMORY_REGION, &region) == 0);
 }
 
@@ -136,17 +139,31 @@ static void set_special(struct vm *v)
 {
 	struct kvm_sregs s;
 	CHECK(ioctl(v->vcpu, KVM_GET_SREGS, &s) == 0);
-	struct kvm_segment code = {.limit = 0xFFFFFFFF, .selector = MOTE__CS3, .type = 11, .present = 1,
-				   .dpl = 3, .s = 1, .l = 1, .g = 1};
-	struct kvm_segment data = {.limit = 0xFFFFFFFF, .selector = MOTE__SS3, .type = 3, .present = 1,
-				   .dpl = 3, .s = 1, .db = 1, .g = 1};
+	struct kvm_segment code = {.limit = 0xFFFFFFFF,
+				   .selector = MOTE__CS3,
+				   .type = 11,
+				   .present = 1,
+				   .dpl = 3,
+				   .s = 1,
+				   .l = 1,
+				   .g = 1};
+	struct kvm_segment data = {.limit = 0xFFFFFFFF,
+				   .selector = MOTE__SS3,
+				   .type = 3,
+				   .present = 1,
+				   .dpl = 3,
+				   .s = 1,
+				   .db = 1,
+				   .g = 1};
 	s.cs = code;
 	s.ss = s.ds = s.es = s.fs = s.gs = data;
 	memset(&s.ldt, 0, sizeof s.ldt);
 	s.ldt.unusable = 1;
-	struct kvm_segment tr = {
-		.base = MOTE__PAGE_GVA(MOTE__SYSTEM_TABLE_PAGE) + MOTE__TSS_OFFSET,
-		.limit = MOTE__TSS_LIMIT, .selector = MOTE__TR, .type = is_tcg() ? 9 : 11, .present = 1};
+	struct kvm_segment tr = {.base = MOTE__PAGE_GVA(MOTE__SYSTEM_TABLE_PAGE) + MOTE__TSS_OFFSET,
+				 .limit = MOTE__TSS_LIMIT,
+				 .selector = MOTE__TR,
+				 .type = is_tcg() ? 9 : 11,
+				 .present = 1};
 	s.tr = tr;
 	s.gdt.base = MOTE__PAGE_GVA(MOTE__SYSTEM_TABLE_PAGE);
 	s.gdt.limit = MOTE__GDT_LIMIT;
@@ -232,7 +249,8 @@ static struct vm vm_make(const uint8_t *code, size_t code_bytes)
 
 	slot(&v, 0, CODE, v.image + CODE, IMAGE_PAGES * PAGE, KVM_MEM_READONLY);
 	slot(&v, 1, SCRATCH_GPA, v.scratch, SCRATCH_PAGES * PAGE, 0);
-	slot(&v, 2, MOTE__SYSTEM_GPA, mote__system_pages, MOTE__SYSTEM_PAGES * PAGE, KVM_MEM_READONLY);
+	slot(&v, 2, MOTE__SYSTEM_GPA, mote__system_pages, MOTE__SYSTEM_PAGES * PAGE,
+	     KVM_MEM_READONLY);
 	set_special(&v);
 	return v;
 }
@@ -252,7 +270,7 @@ static void vm_free(struct vm *v)
 
 struct outcome {
 	uint32_t reason, port;
-	uint64_t vector;		      /* port 0xE0 */
+	uint64_t vector;                      /* port 0xE0 */
 	uint64_t error, rip, cs, rflags, rsp; /* the frame on the interrupt stack */
 	struct kvm_regs regs;
 };
@@ -288,7 +306,8 @@ static struct outcome vm_call(struct vm *v, uint64_t rdi, uint64_t rsi, uint64_t
 	memcpy(data, (uint8_t *)v->run + v->run->io.data_offset, v->run->io.size);
 	if (o.port == MOTE__PORT_EXCEPTION) {
 		o.vector = data[0];
-		bool has_code = (1u << o.vector) & ((1u << 8) | (0x1Fu << 10) | (1u << 17) | (1u << 21));
+		bool has_code =
+			(1u << o.vector) & ((1u << 8) | (0x1Fu << 10) | (1u << 17) | (1u << 21));
 		const uint64_t *top = at(v, IST_GPA + PAGE);
 		o.error = has_code ? top[-6] : 0;
 		o.rip = top[-5];
@@ -299,8 +318,8 @@ static struct outcome vm_call(struct vm *v, uint64_t rdi, uint64_t rsi, uint64_t
 	return o;
 }
 
-#define SNIPPET(name, text)                                                                      \
-	__asm__(".section .rodata\n" #name "_start:\n" text "\n" #name "_end:\n.previous\n");      \
+#define SNIPPET(name, text)                                                                   \
+	__asm__(".section .rodata\n" #name "_start:\n" text "\n" #name "_end:\n.previous\n"); \
 	extern const uint8_t name##_start[], name##_end[];
 #define HALT "mov $108,%edx\nmov %eax,%eax\nout %eax,%dx\nud2\n"
 
@@ -329,9 +348,10 @@ static struct vm vm_with(const uint8_t *start, const uint8_t *end)
 static void check_halted(const struct outcome *o)
 {
 	if (o->reason != KVM_EXIT_IO || o->port != 108)
-		check_note("exit %u port %u vector %llu error %llx rip %llx cr2? rsp %llx", o->reason, o->port,
-			   (unsigned long long)o->vector, (unsigned long long)o->error,
-			   (unsigned long long)o->rip, (unsigned long long)o->rsp);
+		check_note("exit %u port %u vector %llu error %llx rip %llx cr2? rsp %llx",
+			   o->reason, o->port, (unsigned long long)o->vector,
+			   (unsigned long long)o->error, (unsigned long long)o->rip,
+			   (unsigned long long)o->rsp);
 	CHECK(o->reason == KVM_EXIT_IO && o->port == 108);
 }
 
@@ -439,8 +459,9 @@ static void check_page_fault(struct vm *v, uint64_t address, uint64_t error, uin
 	struct outcome o = vm_call(v, address, 0x123, 0);
 	CHECK_EQ(o.reason, KVM_EXIT_IO);
 	if (o.port != MOTE__PORT_EXCEPTION || o.vector != 14 || (o.error & mask) != error)
-		check_note("address %llx: port %u vector %llu error %llx", (unsigned long long)address, o.port,
-			   (unsigned long long)o.vector, (unsigned long long)o.error);
+		check_note("address %llx: port %u vector %llu error %llx",
+			   (unsigned long long)address, o.port, (unsigned long long)o.vector,
+			   (unsigned long long)o.error);
 	CHECK_EQ(o.port, MOTE__PORT_EXCEPTION);
 	CHECK_EQ(o.vector, 14);
 	CHECK_EQ(o.cs & 3, 3);
@@ -453,8 +474,8 @@ static void check_page_fault(struct vm *v, uint64_t address, uint64_t error, uin
 
 /* Present pages that ring 3 must not read. */
 static const uint64_t closed[] = {
-	MOTE__PAGE_GVA(0), MOTE__PAGE_GVA(1), MOTE__PAGE_GVA(2), MOTE__PAGE_GVA(4), MOTE__PAGE_GVA(8),
-	MOTE__LOG_GVA,
+	MOTE__PAGE_GVA(0), MOTE__PAGE_GVA(1), MOTE__PAGE_GVA(2),
+	MOTE__PAGE_GVA(4), MOTE__PAGE_GVA(8), MOTE__LOG_GVA,
 };
 
 TEST(seams__ring_3_cannot_read_what_is_ring_0s)
@@ -565,7 +586,8 @@ SNIPPET(door_int80, "int $0x80\n" HALT)
 SNIPPET(door_int3, "int3\n" HALT)
 SNIPPET(door_sysret, "sysretq\n" HALT)
 SNIPPET(door_far, "mov $0x10,%eax\npush %rax\nlea 1f(%rip),%rax\npush %rax\nlretq\n1:" HALT)
-SNIPPET(door_iret, "pushq $0x18\npush %rsp\npushq $2\npushq $0x10\nlea 1f(%rip),%rax\npush %rax\niretq\n1:" HALT)
+SNIPPET(door_iret, "pushq $0x18\npush %rsp\npushq $2\npushq $0x10\nlea 1f(%rip),%rax\npush "
+		   "%rax\niretq\n1:" HALT)
 SNIPPET(door_ss, "mov $0x18,%eax\nmov %ax,%ss\n" HALT)
 SNIPPET(door_ud2, "ud2\n")
 SNIPPET(door_div, "xor %ecx,%ecx\nxor %edx,%edx\ndiv %ecx\n" HALT)
@@ -574,26 +596,36 @@ SNIPPET(door_trap, "pushfq\norq $0x100,(%rsp)\npopfq\nnop\nnop\n" HALT)
 
 TEST(seams__every_other_door_ends_in_an_exception_of_ring_3)
 {
-#define DOOR(name) {#name, door_##name##_start, door_##name##_end}
+#define DOOR(name)                                            \
+	{                                                     \
+#name, door_##name##_start, door_##name##_end \
+	}
 	static const struct {
 		const char *name;
 		const uint8_t *start, *end;
 	} doors[] = {
-		DOOR(rdmsr), DOOR(wrmsr), DOOR(wrmsr_fs), DOOR(cr0), DOOR(cr3), DOOR(cr4), DOOR(dr0), DOOR(dr7),
-		DOOR(xsetbv), DOOR(lgdt), DOOR(lidt), DOOR(ltr), DOOR(lldt), DOOR(cli), DOOR(sti), DOOR(hlt),
-		DOOR(invlpg), DOOR(swapgs), DOOR(clts), DOOR(wbinvd), DOOR(invd), DOOR(rdpmc), DOOR(vmcall),
-		DOOR(vmrun), DOOR(sgdt), DOOR(sidt), DOOR(out_stub), DOOR(out_frames),
-		DOOR(out_serial), DOOR(out_high), DOOR(out_straddle), DOOR(int80), DOOR(int3), DOOR(sysret),
-		DOOR(far), DOOR(iret), DOOR(ss), DOOR(ud2), DOOR(div), DOOR(noncanonical), DOOR(trap),
+		DOOR(rdmsr),      DOOR(wrmsr),    DOOR(wrmsr_fs),     DOOR(cr0),
+		DOOR(cr3),        DOOR(cr4),      DOOR(dr0),          DOOR(dr7),
+		DOOR(xsetbv),     DOOR(lgdt),     DOOR(lidt),         DOOR(ltr),
+		DOOR(lldt),       DOOR(cli),      DOOR(sti),          DOOR(hlt),
+		DOOR(invlpg),     DOOR(swapgs),   DOOR(clts),         DOOR(wbinvd),
+		DOOR(invd),       DOOR(rdpmc),    DOOR(vmcall),       DOOR(vmrun),
+		DOOR(sgdt),       DOOR(sidt),     DOOR(out_stub),     DOOR(out_frames),
+		DOOR(out_serial), DOOR(out_high), DOOR(out_straddle), DOOR(int80),
+		DOOR(int3),       DOOR(sysret),   DOOR(far),          DOOR(iret),
+		DOOR(ss),         DOOR(ud2),      DOOR(div),          DOOR(noncanonical),
+		DOOR(trap),
 	};
 	unsigned open = 0;
 	for (unsigned i = 0; i < sizeof doors / sizeof *doors; i++) {
 		struct vm v = vm_with(doors[i].start, doors[i].end);
 		struct outcome o = vm_call(&v, 0, 0, 0);
-		bool is_closed = o.reason == KVM_EXIT_IO && o.port == MOTE__PORT_EXCEPTION && (o.cs & 3) == 3;
+		bool is_closed = o.reason == KVM_EXIT_IO && o.port == MOTE__PORT_EXCEPTION &&
+				 (o.cs & 3) == 3;
 		if (!is_closed) {
-			check_note("%s: exit %u port %u vector %llu cs %llx", doors[i].name, o.reason, o.port,
-				   (unsigned long long)o.vector, (unsigned long long)o.cs);
+			check_note("%s: exit %u port %u vector %llu cs %llx", doors[i].name,
+				   o.reason, o.port, (unsigned long long)o.vector,
+				   (unsigned long long)o.cs);
 			open++;
 		}
 		vm_free(&v);
@@ -601,13 +633,14 @@ TEST(seams__every_other_door_ends_in_an_exception_of_ring_3)
 	CHECK_EQ(open, 0);
 }
 
-SNIPPET(vectors, "fldpi\n fldl2e\n pcmpeqd %xmm0,%xmm0\n movdqa %xmm0,%xmm9\n"
-		 "mov $0xffff,%eax\n push %rax\n ldmxcsr (%rsp)\n"
-		 "test %rdi,%rdi\n jz 1f\n"
-		 "vpcmpeqd %ymm1,%ymm1,%ymm1\n vmovdqa %ymm1,%ymm12\n"
-		 "cmp $2,%rdi\n jb 1f\n"
-		 ".byte 0x62,0xa3,0x75,0x40,0x25,0xf1,0xff\n" /* vpternlogd $255, zmm17, zmm17, zmm22 */
-		 "1:" HALT)
+SNIPPET(vectors,
+	"fldpi\n fldl2e\n pcmpeqd %xmm0,%xmm0\n movdqa %xmm0,%xmm9\n"
+	"mov $0xffff,%eax\n push %rax\n ldmxcsr (%rsp)\n"
+	"test %rdi,%rdi\n jz 1f\n"
+	"vpcmpeqd %ymm1,%ymm1,%ymm1\n vmovdqa %ymm1,%ymm12\n"
+	"cmp $2,%rdi\n jb 1f\n"
+	".byte 0x62,0xa3,0x75,0x40,0x25,0xf1,0xff\n" /* vpternlogd $255, zmm17, zmm17, zmm22 */
+	"1:" HALT)
 
 TEST(seams__prologue_clears_x87_and_vector_state)
 {

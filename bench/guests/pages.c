@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Touches memory for the first time. */
+#include <mote_guest.h>
+
+#define PAGE_BYTES 4096
+#define PAGES	   128
+
+static volatile char data[PAGES][PAGE_BYTES] __attribute__((aligned(PAGE_BYTES))) = {
+	[0 ... PAGES - 1] = {1}};
+
+/* Write the first count pages of data: each is copied once. */
+MOTE_EXPORT(int32_t, touch_data, (int32_t, count))
+{
+	for (int32_t i = 0; i < count && i < PAGES; i++)
+		data[i][0] = 2;
+	return count;
+}
+
+/* Write count pages of the heap: each is filled with zeroes once. */
+MOTE_EXPORT(int32_t, touch_heap, (int32_t, count))
+{
+	volatile char *heap = mote_guest_scratch((size_t)count * PAGE_BYTES);
+	for (int32_t i = 0; i < count; i++)
+		heap[(size_t)i * PAGE_BYTES] = 2;
+	return count;
+}
+
