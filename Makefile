@@ -11,7 +11,7 @@ all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
 $(BUILD)/build.ninja:
-	@command -v meson ninja >/dev/null || { \
+	@command -v meson >/dev/null && command -v ninja >/dev/null || { \
 		echo 'meson and ninja are not installed; try: scripts/setup build' >&2; exit 1; }
 	@meson setup --prefix $(PREFIX) $(BUILD)
 

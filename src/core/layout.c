@@ -216,7 +216,7 @@ static int place_confined(struct mote__layout *l, const struct mote__layout_conf
 	l->snapshot_bytes = next - l->family->base_gpa;
 	l->peb_gva = l->image_gva + l->image_bytes;
 	l->init_gva = l->peb_gva + PAGE;
-	l->stack_gva = mote__round_up(l->init_gva + c->init_bytes, PAGE) + PAGE;
+	l->stack_gva = mote__round_up(l->init_gva + c->init_bytes, PAGE) + MOTE__STACK_GUARD_BYTES;
 	l->stack_bytes = mote__round_up(c->stack_bytes, PAGE);
 	l->heap_gva = l->stack_gva + l->stack_bytes + PAGE;
 	/* No wrap: every size is at most 16 GiB, the image lies in the lower half. */

@@ -69,6 +69,10 @@ struct mote__part {
 	struct mote__pt_attributes attributes;
 };
 
+/** Unmapped below a confined guest's stack: more than one page, for code that does not touch every
+ * page of a large frame. */
+#define MOTE__STACK_GUARD_BYTES 0x10000u
+
 #define MOTE__PARTS_MAX           (2 * MOTE__ELF_SEGMENTS_MAX + 24)
 #define MOTE__IMAGE_WRITE_SET_MAX 12u /* pages that a fresh sandbox has writable from its start */
 

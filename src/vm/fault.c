@@ -168,7 +168,8 @@ static const char *meaning(const mote_sandbox *sandbox, uint64_t address, uint64
 	const struct mote__part *part = part_of(l, address);
 	const char *what = error & 0x10 ? "executing" : error & 2 ? "writing" : "reading";
 	const char *place = part ? part->name : "unmapped memory";
-	if (l->stack_bytes && address < l->stack_gva && l->stack_gva - address <= MOTE_PAGE_BYTES)
+	if (l->stack_bytes && address < l->stack_gva &&
+	    l->stack_gva - address <= MOTE__STACK_GUARD_BYTES)
 		place = "the guard below the stack (stack overflow)";
 	else if (address < MOTE_PAGE_BYTES)
 		place = "the null page";

@@ -84,6 +84,9 @@ int mote_snapshot_symbolize(const mote_snapshot *snapshot, uint64_t gva, char *t
 	uint64_t offset = 0;
 	if (!text || !text_bytes)
 		return MOTE_EINVAL;
+	/* A symbol without a size has no end but the image's. */
+	if (gva - snapshot->layout.image_gva >= snapshot->layout.image_bytes)
+		return MOTE_EADDR;
 	if (!mote__elf_symbol_find(&snapshot->symbols, gva - snapshot->symbol_shift, name,
 				   sizeof name, &offset))
 		return MOTE_EADDR;

@@ -351,11 +351,11 @@ TEST(layout__a_confined_guest_has_guards_around_stack_and_heap)
 	build();
 	CHECK_EQ(layout.peb_gva, 0x5000);
 	CHECK_EQ(layout.init_gva, 0x6000);
-	CHECK_EQ(layout.stack_gva, 0x9000);
+	CHECK_EQ(layout.stack_gva, 0x8000 + MOTE__STACK_GUARD_BYTES);
 	CHECK_EQ(layout.stack_bytes, 0x40000);
-	CHECK_EQ(layout.heap_gva, 0x9000 + 0x41000);
-	const uint64_t guards[] = {0x8000, 0x49000, 0x4A000 + 0x20000, 0};
-	for (size_t i = 0; i < 4; i++) {
+	CHECK_EQ(layout.heap_gva, 0x18000 + 0x41000);
+	const uint64_t guards[] = {0x8000, 0x17000, 0x58000, 0x59000 + 0x20000, 0};
+	for (size_t i = 0; i < 5; i++) {
 		CHECK_EQ(leaf(guards[i]), 0);
 		for (uint32_t k = 0; k < layout.part_count; k++)
 			CHECK(guards[i] - layout.parts[k].gva >= layout.parts[k].bytes);
@@ -600,17 +600,17 @@ TEST(layout__a_fixed_confined_image_has_everything_behind_it)
 	build();
 	CHECK_EQ(layout.image_gva, 0x400000);
 	CHECK_EQ(layout.peb_gva, 0x404000);
-	CHECK_EQ(layout.stack_gva, 0x406000);
+	CHECK_EQ(layout.stack_gva, 0x415000);
 	CHECK_EQ(leaf(0x401000), 0x2000 | 0x065);
 	CHECK_EQ(leaf(0x1000), 0);
 }
 
 TEST(layout__a_confined_guest_stays_in_the_lower_half)
 {
-	/* Image, PEB, stack, heap and their guards take 0x68000 bytes. */
+	/* Image, PEB, stack, heap and their guards take 0x77000 bytes. */
 	const uint64_t end = 0x7FFFFFFFF000;
 	struct mote__layout_config c = config_for(&(struct tiny_options){
-		.is_confined = true, .is_fixed = true, .base_va = end - 0x68000});
+		.is_confined = true, .is_fixed = true, .base_va = end - 0x77000});
 	MAKES(&c);
 	CHECK_EQ(layout.heap_gva + layout.heap_bytes + PAGE, end);
 	c.heap_bytes++;
