@@ -181,11 +181,6 @@ static void check_kind(struct report *report, const struct mote_engine_info *inf
 	else
 		(void)add(report, "clock", CHECK_NOTE,
 			  "time stamp counter of unknown speed; clocks of guests stand still");
-	if (info->vector_state_mask)
-		(void)add(report, "vector state", CHECK_OK, "mask 0x%" PRIx64,
-			  info->vector_state_mask);
-	else
-		(void)add(report, "vector state", CHECK_OK, "SSE only");
 }
 
 static void print(const struct report *report, const struct mote_error *err)

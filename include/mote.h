@@ -147,7 +147,8 @@ struct mote_engine_info {
 	uint8_t reserved[3];
 	uint32_t memory_slots;      /* most slots of a virtual machine */
 	uint32_t tsc_khz;           /* 0 where unknown */
-	uint64_t vector_state_mask; /* state components (XCR0) that ring 3 reaches; 0: SSE only */
+	uint64_t vector_state_mask; /* state components (XCR0) that ring 3 reaches; 0: SSE only, or
+				     * not known before the first sandbox */
 	int32_t system_errno;       /* why the device could not be opened, else 0 */
 	char missing[128];          /* capabilities that are needed and missing; empty if none */
 };
@@ -198,7 +199,7 @@ struct mote_snapshot_options {
 	uint8_t executable_heap;   /* 1: stock guests may execute their heap */
 	uint8_t reserved[2];
 	uint32_t msr_count;   /* stock guests: model-specific registers that ... */
-	const uint32_t *msrs; /* ... may be read and written; at most 16 */
+	const uint32_t *msrs; /* ... may be read and written; at most 15 */
 };
 
 /** Make a snapshot of the guest image (ELF) at path. Entering it means: initialise.

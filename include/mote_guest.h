@@ -34,7 +34,7 @@
  *
  * Memory: parameters, results of host functions and mote_guest_scratch() live until the end of the
  * call and must not be written to (scratch may). A result may point anywhere; it is copied.
- *malloc() is musl's own, on the heap that the host configured.
+ * malloc() is musl's own, on the heap that the host configured.
  */
 #ifndef MOTE_GUEST_H
 #define MOTE_GUEST_H

@@ -111,12 +111,11 @@ static int take_result(const struct mote__guest_function *import, struct mote_va
 	const uint8_t *message = input_top(&pointer);
 	struct mote__result_view view;
 	int code = 0;
-	if (mote__message_view_result(message, &view) < 0)
+	if (mote__message_view_result(message, &view) < 0 ||
+	    (!view.is_error && view.value.type != import->result))
 		code = failed_result(import);
 	else if (view.is_error)
 		code = failed(view.code, view.message.data, view.message.len);
-	else if (view.value.type != import->result)
-		code = failed_result(import);
 	else if (!keep(&view.value))
 		code = failed_memory();
 	if (mote__guest.owns_ring_0)

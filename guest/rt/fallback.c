@@ -135,7 +135,7 @@ void mote__guest_fallback_prepare(void)
 	gdt[MOTE__FALLBACK_TR / 8 + 1] = tss >> 32;
 	uint64_t ist = MOTE__FALLBACK_EXCEPTION_STACK;
 	memcpy((uint8_t *)tss + 0x24, &ist, sizeof ist);
-	for (unsigned i = 0; i < MOTE__FALLBACK_VECTORS; i++)
+	for (size_t i = 0; i < MOTE__FALLBACK_VECTORS; i++)
 		put_gate(&idt[2 * i], (uint64_t)mote__guest_fallback_vectors + 16 * i);
 	struct descriptor_registers registers = {
 		.gdt = {.limit = MOTE__FALLBACK_TR + 15, .base = MOTE__FALLBACK_CONTROL},

@@ -25,7 +25,7 @@ static void store64(uint8_t *to, uint64_t value)
 
 void *mote__guest_room(size_t *cap)
 {
-	*cap = mote__guest.run->output_bytes - 2 * STACK_FIRST;
+	*cap = mote__guest.run->output_bytes - 2ull * STACK_FIRST;
 	return output() + STACK_FIRST;
 }
 

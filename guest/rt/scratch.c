@@ -8,7 +8,7 @@
 
 #include "base/math.h"
 
-#define BLOCK_BYTES (2 * MOTE__GUEST_PAGE_BYTES)
+#define BLOCK_BYTES (2ull * MOTE__GUEST_PAGE_BYTES)
 #define ALIGN       16u
 
 typedef struct mote__guest_block block;

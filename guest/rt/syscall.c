@@ -257,7 +257,7 @@ static int64_t get_limit(uint64_t resource, uint64_t to[2])
 static int64_t set_name(char to[6][65])
 {
 	static const char *const fields[6] = {"mote", "guest", "0", "0", "x86_64", ""};
-	memset(to, 0, 6 * 65);
+	memset(to, 0, 6 * sizeof *to);
 	for (unsigned i = 0; i < 6; i++)
 		memcpy(to[i], fields[i], strlen(fields[i]));
 	return 0;

@@ -85,8 +85,10 @@ static bool is_own_port(const mote_sandbox *sandbox, uint32_t port)
 static int out(mote_sandbox *sandbox, const struct mote__exit *exit, struct mote_error *err)
 {
 	bool is_known = false;
-	if (!exit->bytes)
+	if (!exit->bytes) {
+		sandbox->statistics.exits_other++;
 		return mote__fail(err, MOTE_EPROTOCOL, "No data was given in IO interrupt");
+	}
 	if (exit->port == MOTE_ABI_PORT_ABORT)
 		return mote__abort_chunk(sandbox, exit->data, err);
 	if (exit->port == MOTE_ABI_PORT_PRINT)
@@ -129,6 +131,18 @@ static int serve(mote_sandbox *sandbox, const struct mote__exit *exit, struct mo
 	}
 }
 
+/* Somebody waits for this: formatting a constant text would cost as much as the rest of the way. */
+static int fail_canceled(struct mote_error *err)
+{
+	static const char text[] = "Execution was cancelled by the host.";
+	if (!err)
+		return MOTE_ECANCELED;
+	*err = (struct mote_error){.code = MOTE_ECANCELED,
+				   .category = mote__category(MOTE_ECANCELED)};
+	memcpy(err->message, text, sizeof text);
+	return MOTE_ECANCELED;
+}
+
 static int run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 	       const struct mote__general *general, struct mote_error *err)
 {
@@ -136,8 +150,7 @@ static int run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 	for (;;) {
 		int rc = 0;
 		if (mote__guard_run(sandbox, guard, general, &exit, &rc))
-			return mote__fail(err, MOTE_ECANCELED,
-					  "Execution was cancelled by the host.");
+			return fail_canceled(err);
 		if (rc < 0)
 			return mote__fail_system(err, MOTE_ESYSTEM, -rc, "vCPU run failed");
 		if (is_halt(&exit)) {

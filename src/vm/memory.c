@@ -165,11 +165,16 @@ static int look(const mote_sandbox *sandbox, uint64_t gva, struct target *target
 	target->need = target->t.own.cow ? NEED_COPY : NEED_NOTHING;
 	if (target->t.level != 1)
 		return fail_address(err, gva, "lies in a large page");
+	/* The library's own pages and the tables: an address may be the guest's word. */
+	if (mote__is_confined(sandbox) && !target->t.effective.user)
+		return fail_address(err, gva, "is not the guest's");
 	if (!target->t.own.cow && !target->t.own.writable)
 		return fail_address(err, gva, "is read-only");
 	uint64_t page = PAGE_GPA(target->t.gpa);
 	if (target->t.own.cow ? !in_memory(sandbox, page, PAGE) : !in_scratch(sandbox, page, PAGE))
 		return fail_address(err, gva, "is mapped to nothing");
+	if (target->t.own.cow && !in_scratch(sandbox, target->t.entry_gpa, sizeof(uint64_t)))
+		return fail_address(err, gva, "has its entry in shared memory");
 	return MOTE_OK;
 }
 
@@ -223,7 +228,8 @@ static uint8_t *copy_page(mote_sandbox *sandbox, uint64_t gva, const struct mote
 	attributes.writable = true;
 	const uint8_t *old = in_memory(sandbox, PAGE_GPA(t->gpa), PAGE);
 	uint8_t *frame = new_leaf(sandbox, gva, t->entry_gpa, attributes);
-	memcpy(frame, old, PAGE);
+	/* A hostile entry may name the very frame. */
+	memmove(frame, old, PAGE);
 	return frame;
 }
 
@@ -243,31 +249,75 @@ static uint8_t *zero_page(mote_sandbox *sandbox, uint64_t gva)
 			(struct mote__pt_attributes){.writable = true, .user = true});
 }
 
-/* Check the whole range before anything changes. A demand page may take two frames. */
+/* Frames that a page takes: itself, and a leaf table for the first of 2 MiB that has none. */
+static uint64_t frames_for(const mote_sandbox *sandbox, uint64_t gva, enum need need,
+			   uint64_t *new_table)
+{
+	const struct mote__pt_space space = space_of(sandbox);
+	uint64_t leaves;
+	if (need == NEED_NOTHING)
+		return 0;
+	if (need == NEED_COPY || *new_table == gva >> 21 ||
+	    mote__pt_find_table(&space, gva, 1, &leaves) == MOTE__PT_OK)
+		return 1;
+	*new_table = gva >> 21;
+	return 2;
+}
+
+/* Map frames until so many are free. */
+static int require_frames(mote_sandbox *sandbox, uint64_t frames, struct mote_error *err)
+{
+	while (frames > free_frames(sandbox)) {
+		if (!mote__is_confined(sandbox))
+			return mote__fail(err, MOTE_ENOMEM, "the guest has no free frame left");
+		int rc = mote__frames_grow(sandbox, err);
+		if (rc == MOTE_EABORT)
+			return mote__fail(err, MOTE_ENOMEM,
+					  "the guest has no free frame left: memory_max");
+		if (rc < 0)
+			return rc;
+	}
+	return MOTE_OK;
+}
+
+/* Check the whole range before anything changes. */
 static int check_write(mote_sandbox *sandbox, uint64_t gva, size_t len, bool *is_copy,
 		       struct mote_error *err)
 {
-	uint64_t frames = 0;
+	uint64_t frames = 0, new_table = UINT64_MAX;
 	struct target target;
-	for (uint64_t at = 0, piece; at < len; at += piece) {
+	int rc = MOTE_OK;
+	for (uint64_t at = 0, piece; at < len && rc == MOTE_OK; at += piece) {
 		piece = piece_of(gva + at, len - at);
-		int rc = look(sandbox, gva + at, &target, err);
+		rc = look(sandbox, gva + at, &target, err);
 		if (rc < 0)
 			return rc;
-		frames += target.need == NEED_ZERO ? 2 : target.need == NEED_COPY;
+		frames += frames_for(sandbox, gva + at, target.need, &new_table);
 		*is_copy |= target.need == NEED_COPY;
-		while (frames > free_frames(sandbox)) {
-			if (!mote__is_confined(sandbox))
-				return mote__fail(err, MOTE_ENOMEM,
-						  "the guest has no free frame left");
-			rc = mote__frames_grow(sandbox, err);
-			if (rc == MOTE_EABORT)
-				return mote__fail(err, MOTE_ENOMEM,
-						  "the guest has no free frame left: memory_max");
-			if (rc < 0)
-				return rc;
-		}
+		rc = require_frames(sandbox, frames, err);
 	}
+	return rc;
+}
+
+/* Bytes in one page. It is looked at again: a stock guest's tables may lie where was just written,
+ * and nothing that was checked before holds then. */
+static int write_piece(mote_sandbox *sandbox, uint64_t gva, const uint8_t *data, uint64_t len,
+		       struct mote_error *err)
+{
+	struct target target;
+	uint8_t *page;
+	int rc = look(sandbox, gva, &target, err);
+	if (rc == MOTE_OK && target.need != NEED_NOTHING)
+		rc = require_frames(sandbox, 1, err);
+	if (rc < 0)
+		return rc;
+	if (target.need == NEED_ZERO)
+		page = zero_page(sandbox, gva);
+	else if (target.need == NEED_COPY)
+		page = copy_page(sandbox, gva, &target.t);
+	else
+		page = in_scratch(sandbox, PAGE_GPA(target.t.gpa), PAGE);
+	memcpy(page + gva % PAGE, data, len);
 	return MOTE_OK;
 }
 
@@ -280,26 +330,16 @@ int mote_sandbox_write(mote_sandbox *sandbox, uint64_t gva, const void *data, si
 		rc = check_write(sandbox, gva, len, &is_copy, err);
 	if (rc < 0)
 		return rc;
-	for (uint64_t at = 0, piece; at < len; at += piece) {
-		struct target target;
-		uint8_t *page;
-		uint64_t to = gva + at;
-		piece = piece_of(to, len - at);
-		(void)look(sandbox, to, &target, NULL);
-		if (target.need == NEED_ZERO)
-			page = zero_page(sandbox, to);
-		else if (target.need == NEED_COPY)
-			page = copy_page(sandbox, to, &target.t);
-		else
-			page = in_scratch(sandbox, PAGE_GPA(target.t.gpa), PAGE);
-		memcpy(page + to % PAGE, (const uint8_t *)data + at, piece);
+	for (uint64_t at = 0, piece; at < len && rc == MOTE_OK; at += piece) {
+		piece = piece_of(gva + at, len - at);
+		rc = write_piece(sandbox, gva + at, (const uint8_t *)data + at, piece, err);
 	}
 	/* An entry that named another page may be cached: by the processor, or by KVM where it
 	 * keeps shadow tables and does not see the host write. */
 	if (!is_copy || sandbox->state == MOTE_STATE_NEW)
-		return MOTE_OK;
-	rc = mote__sandbox_flush(sandbox, err);
-	if (rc < 0)
+		return rc;
+	int flushed = mote__sandbox_flush(sandbox, rc < 0 ? NULL : err);
+	if (flushed < 0)
 		sandbox->state = MOTE_STATE_BROKEN;
-	return rc;
+	return rc < 0 ? rc : flushed;
 }

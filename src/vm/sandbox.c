@@ -250,7 +250,7 @@ static int set_frames(mote_sandbox *sandbox, uint64_t memory_max, struct mote_er
 		return mote__fail(err, MOTE_EINVAL, "memory_max is 0x%llx, at least 0x%llx",
 				  (unsigned long long)memory_max, (unsigned long long)least);
 	sandbox->frames_max = frames;
-	sandbox->frames_mapped = smaller(frames, FRAMES_AT_START);
+	sandbox->frames_mapped = l->is_confined ? smaller(frames, FRAMES_AT_START) : frames;
 	return MOTE_OK;
 }
 

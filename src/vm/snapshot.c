@@ -249,11 +249,25 @@ static void snapshot_free(mote_snapshot *s)
 	mote__free(s);
 }
 
+/* The level of x86-64 that guests can use here. Level 3 begins with AVX, which needs CR4.OSXSAVE; that
+ * is never set for a guest. */
+static uint32_t processor_level(void)
+{
+	bool has_2 = __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") &&
+		     __builtin_cpu_supports("popcnt");
+	return has_2 ? 2 : 1;
+}
+
 static int check_image(const struct mote__elf *elf, struct mote_error *err)
 {
 	if (elf->bits != 64)
 		return mote__fail(err, MOTE_EIMAGE, "a %u-bit image: only 64-bit guests can be run",
 				  elf->bits);
+	if (elf->note.present && elf->note.baseline > processor_level())
+		return mote__fail(err, MOTE_EIMAGE,
+				  "the image wants a processor of level x86-64-v%u; guests get "
+				  "x86-64-v%u here",
+				  elf->note.baseline, processor_level());
 	return MOTE_OK;
 }
 

@@ -567,3 +567,16 @@ TEST(snapshot__the_stack_of_a_note_is_checked)
 	FAILS(&w, load(NULL), MOTE_EINVAL);
 	CHECK_HAS(w.err.message, "stack_bytes is 0xfff");
 }
+
+TEST(snapshot__refuses_an_image_that_wants_more_of_the_processor)
+{
+	use_confined();
+	image.note->baseline = 1;
+	OK(&w, load(NULL));
+	drop();
+	for (uint32_t level = 3; level <= 4; level++) {
+		image.note->baseline = level;
+		CHECK_EQ(load(NULL), MOTE_EIMAGE);
+		CHECK_HAS(w.err.message, level == 3 ? "x86-64-v3; guests get" : "x86-64-v4; guests get");
+	}
+}
