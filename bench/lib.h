@@ -66,8 +66,8 @@ struct mote__bench {
 	int idle_vm, idle_vcpu;
 };
 
-/** Pins the thread; directory and guest name the image; options may be NULL. The host has a
- * function nop() -> i32. The sandbox is made and not started. */
+/** Pins the thread; directory and guest name the image; options may be NULL. The host has
+ * what the guests of the benchmarks ask for. The sandbox is made and not started. */
 void mote__bench_open(struct mote__bench *bench, const char *directory, const char *guest,
 		      const struct mote_snapshot_options *options);
 void mote__bench_close(struct mote__bench *bench);

@@ -30,15 +30,15 @@ extern const uint8_t mote__system_pages[];
 
 /* RSI = list of addresses, RCX = how many: read each, leave. */
 static const uint8_t code_touch[] = {
-	0x85, 0xC9,       /* test %ecx, %ecx */
-	0x74, 0x0D,       /* jz 2f */
-	0x48, 0x8B, 0x06, /* 1: mov (%rsi), %rax */
-	0x8B, 0x00,       /* mov (%rax), %eax */
+	0x85, 0xC9,             /* test %ecx, %ecx */
+	0x74, 0x0D,             /* jz 2f */
+	0x48, 0x8B, 0x06,       /* 1: mov (%rsi), %rax */
+	0x8B, 0x00,             /* mov (%rax), %eax */
 	0x48, 0x83, 0xC6, 0x08, /* add $8, %rsi */
-	0xFF, 0xC9,       /* dec %ecx */
-	0x75, 0xF3,       /* jnz 1b */
-	0xE7, 0x6C,       /* 2: out %eax, $108 */
-	0x0F, 0x0B,       /* ud2 */
+	0xFF, 0xC9,             /* dec %ecx */
+	0x75, 0xF3,             /* jnz 1b */
+	0xE7, 0x6C,             /* 2: out %eax, $108 */
+	0x0F, 0x0B,             /* ud2 */
 };
 static const uint8_t code_loop[] = {0xE7, 0x6C, 0xEB, 0xFC}; /* 1: out %eax, $108; jmp 1b */
 static const uint8_t code_spin[] = {0xEB, 0xFE};             /* 1: jmp 1b */
@@ -82,8 +82,8 @@ static uint64_t *entry(struct builder *b, uint64_t gva)
 
 static void map_page(struct builder *b, const struct mote__raw_page *page)
 {
-	*entry(b, page->gva) = page->gpa | PRESENT | ACCESSED | DIRTY |
-			       (page->is_user ? USER : 0) | (page->is_writable ? WRITABLE : 0) |
+	*entry(b, page->gva) = page->gpa | PRESENT | ACCESSED | DIRTY | (page->is_user ? USER : 0) |
+			       (page->is_writable ? WRITABLE : 0) |
 			       (page->is_executable ? 0 : NO_EXECUTE);
 }
 
@@ -372,8 +372,7 @@ static void run(struct mote__raw_machine *m)
 
 static void set_start(struct mote__raw_machine *m, uint64_t rip, uint64_t rsi, uint64_t rcx)
 {
-	m->run->s.regs.regs =
-		(struct kvm_regs){.rip = rip, .rsi = rsi, .rcx = rcx, .rflags = 2};
+	m->run->s.regs.regs = (struct kvm_regs){.rip = rip, .rsi = rsi, .rcx = rcx, .rflags = 2};
 	m->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
 }
 

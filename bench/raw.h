@@ -36,7 +36,7 @@ struct mote__raw {
 	struct mote__raw_shape shape;
 	int kvm, table_fd;
 	size_t run_bytes, table_bytes;
-	uint8_t *memory; /* of the snapshot slot; address = gpa */
+	uint8_t *memory;     /* of the snapshot slot; address = gpa */
 	uint64_t code, list; /* gva */
 	uint64_t touches[2];
 	struct kvm_cpuid2 *cpuid;

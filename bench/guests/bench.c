@@ -23,8 +23,8 @@ MOTE_EXPORT(int32_t, call_host, (int32_t, count))
 	return sum;
 }
 
-MOTE_EXPORT(int32_t, spin, (int32_t, unused))
+MOTE_EXPORT(void, spin)
 {
 	for (;;)
-		__asm__ volatile("" : "+r"(unused));
+		__asm__ volatile("");
 }

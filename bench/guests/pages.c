@@ -3,10 +3,10 @@
 #include <mote_guest.h>
 
 #define PAGE_BYTES 4096
-#define PAGES	   128
+#define PAGES      128
 
-static volatile char data[PAGES][PAGE_BYTES] __attribute__((aligned(PAGE_BYTES))) = {
-	[0 ... PAGES - 1] = {1}};
+static volatile char data[PAGES][PAGE_BYTES]
+	__attribute__((aligned(PAGE_BYTES))) = {[0 ... PAGES - 1] = {1}};
 
 /* Write the first count pages of data: each is copied once. */
 MOTE_EXPORT(int32_t, touch_data, (int32_t, count))
@@ -24,4 +24,3 @@ MOTE_EXPORT(int32_t, touch_heap, (int32_t, count))
 		heap[(size_t)i * PAGE_BYTES] = 2;
 	return count;
 }
-

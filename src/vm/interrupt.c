@@ -120,21 +120,23 @@ static int sync_machine_mask(mote_sandbox *sandbox, const sigset_t *old, struct 
 	return MOTE_OK;
 }
 
-/* The timer signals one thread; a sandbox that moved needs another. */
+/* The timer signals one thread; a sandbox that moved needs another. A new thread often gets the
+ * pthread_t of one that ended, hence the kernel's number. */
 static int sync_timer(mote_sandbox *sandbox, struct mote_error *err)
 {
-	if (sandbox->has_timer && pthread_equal(sandbox->timer_thread, pthread_self()))
+	pid_t self = gettid();
+	if (sandbox->has_timer && sandbox->timer_thread == self)
 		return MOTE_OK;
 	if (sandbox->has_timer)
 		(void)timer_delete(sandbox->timer);
 	sandbox->has_timer = false;
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
 				 .sigev_signo = sandbox->interrupt->signal_number};
-	event._sigev_un._tid = gettid();
+	event._sigev_un._tid = self;
 	if (timer_create(CLOCK_MONOTONIC, &event, &sandbox->timer) < 0)
 		return mote__fail_system(err, errno == EAGAIN ? MOTE_ENOMEM : MOTE_ESYSTEM, errno,
 					 "timer_create");
-	sandbox->timer_thread = pthread_self();
+	sandbox->timer_thread = self;
 	sandbox->has_timer = true;
 	return MOTE_OK;
 }

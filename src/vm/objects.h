@@ -191,7 +191,7 @@ struct mote_sandbox {
 	mote_interrupt *interrupt;
 	sigset_t machine_mask;
 	bool has_machine_mask, has_timer;
-	pthread_t timer_thread;
+	pid_t timer_thread;
 	timer_t timer;
 
 	struct mote_statistics statistics;

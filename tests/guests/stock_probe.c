@@ -8,10 +8,11 @@
 
 #include <stdint.h>
 
-#define TOP_WORD(below)	 (*(volatile uint64_t *)(0xFFFFFFFFFFFFF000ull - (below)))
-#define LINEAR		 0xFFFFFFEFFFFFF000ull
-#define PAGE		 4096ull
-#define OP(a, b, c, d)	 ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define TOP_WORD(below) (*(volatile uint64_t *)(0xFFFFFFFFFFFFF000ull - (below)))
+#define LINEAR          0xFFFFFFEFFFFFF000ull
+#define PAGE            4096ull
+#define OP(a, b, c, d) \
+	((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 
 struct peb {
 	uint64_t input_bytes, input, output_bytes, output, init_bytes, init, heap_bytes, heap;
@@ -67,7 +68,7 @@ static void put_hex(struct chunk *chunk, uint64_t value)
 	while (shift > 0 && !(value >> shift))
 		shift -= 4;
 	for (; shift >= 0; shift -= 4)
-		put(chunk, (uint8_t)"0123456789abcdef"[value >> shift & 15]);
+		put(chunk, (uint8_t) "0123456789abcdef"[value >> shift & 15]);
 }
 
 void probe_exception(const uint64_t *frame)
@@ -106,17 +107,17 @@ static void save_system(struct state *state)
 	to[PROBE_GDT_LIMIT] = gdtr.limit;
 	to[PROBE_IDT_BASE] = idtr.base;
 	to[PROBE_IDT_LIMIT] = idtr.limit;
-#define READ(index, from)                                              \
-	do {                                                           \
-		uint64_t value;                                        \
+#define READ(index, from)                                             \
+	do {                                                          \
+		uint64_t value;                                       \
 		__asm__ volatile("mov %%" from ", %0" : "=r"(value)); \
-		to[index] = value;                                     \
+		to[index] = value;                                    \
 	} while (0)
-#define READ_SELECTOR(index, from)                                          \
-	do {                                                                \
-		uint32_t value;                                             \
-		__asm__ volatile(from : "=r"(value));                       \
-		to[index] = value & 0xFFFF;                                 \
+#define READ_SELECTOR(index, from)                    \
+	do {                                          \
+		uint32_t value;                       \
+		__asm__ volatile(from : "=r"(value)); \
+		to[index] = value & 0xFFFF;           \
 	} while (0)
 	READ(PROBE_CR0, "cr0");
 	READ(PROBE_CR2, "cr2");
@@ -228,48 +229,55 @@ static void push(const struct peb *peb, const uint8_t *message, uint64_t bytes)
 }
 
 static const uint8_t goldens[PROBE_GOLDEN_COUNT][72] = {
-	[PROBE_INT_42] = {0x3c, 0, 0, 0, 0x0c, 0, 0, 0, 8, 0, 0x0c, 0, 7, 0, 8, 0, 8, 0, 0, 0,
-			  0, 0, 0, 1, 0x0c, 0, 0, 0, 8, 0, 0x0e, 0, 7, 0, 8, 0, 8, 0, 0, 0,
-			  0, 0, 0, 1, 0x0c, 0, 0, 0, 0, 0, 6, 0, 8, 0, 4, 0, 6, 0, 0, 0, 0x2a},
-	[PROBE_INT_0] = {0x2c, 0, 0, 0, 4, 0, 0, 0, 0xf4, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0x0c, 0, 0, 0,
-			 8, 0, 0x0c, 0, 7, 0, 8, 0, 8, 0, 0, 0, 0, 0, 0, 1, 8, 0, 0, 0,
-			 4, 0, 4, 0, 4, 0, 0, 0},
-	[PROBE_VOID] = {0x2c, 0, 0, 0, 4, 0, 0, 0, 0xf4, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0x0c, 0, 0, 0,
-			8, 0, 0x0c, 0, 7, 0, 8, 0, 8, 0, 0, 0, 0, 0, 0, 9, 8, 0, 0, 0,
-			4, 0, 4, 0, 4, 0, 0, 0},
-	[PROBE_LONG_MINUS_1] = {0x44, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0x0c, 0, 7, 0, 8, 0,
-				8, 0, 0, 0, 0, 0, 0, 1, 0x0c, 0, 0, 0, 8, 0, 0x0e, 0, 7, 0, 8, 0,
-				8, 0, 0, 0, 0, 0, 0, 3, 0x0c, 0, 0, 0, 0, 0, 6, 0, 0x0c, 0, 4, 0,
-				6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-	[PROBE_STRING_HI] = {0x44, 0, 0, 0, 0x0c, 0, 0, 0, 8, 0, 0x0c, 0, 7, 0, 8, 0, 8, 0, 0, 0,
-			     0, 0, 0, 1, 0x0c, 0, 0, 0, 8, 0, 0x0e, 0, 7, 0, 8, 0, 8, 0, 0, 0,
-			     0, 0, 0, 7, 0x0c, 0, 0, 0, 0, 0, 6, 0, 8, 0, 4, 0, 6, 0, 0, 0,
-			     4, 0, 0, 0, 2, 0, 0, 0, 0x68, 0x69},
-	[PROBE_BYTES_123] = {0x40, 0, 0, 0, 4, 0, 0, 0, 0xf4, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0x0c, 0, 0, 0,
-			     8, 0, 0x0c, 0, 7, 0, 8, 0, 8, 0, 0, 0, 0, 0, 0, 0x0a, 0x0c, 0, 0, 0,
-			     8, 0, 0x0c, 0, 4, 0, 8, 0, 8, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0,
-			     3, 0, 0, 0, 1, 2, 3, 0},
-	[PROBE_ERROR_BOOM] = {0x44, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0x0c, 0, 7, 0, 8, 0,
-			      8, 0, 0, 0, 0, 0, 0, 2, 0x0c, 0, 0, 0, 8, 0, 0x14, 0, 8, 0, 4, 0,
-			      8, 0, 0, 0, 0x10, 0, 0, 0, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-			      4, 0, 0, 0, 0x62, 0x6f, 0x6f, 0x6d},
+	[PROBE_INT_42] = {0x3c, 0, 0, 0, 0x0c, 0, 0, 0, 8,    0, 0x0c, 0, 7,    0, 8,    0,
+			  8,    0, 0, 0, 0,    0, 0, 1, 0x0c, 0, 0,    0, 8,    0, 0x0e, 0,
+			  7,    0, 8, 0, 8,    0, 0, 0, 0,    0, 0,    1, 0x0c, 0, 0,    0,
+			  0,    0, 6, 0, 8,    0, 4, 0, 6,    0, 0,    0, 0x2a},
+	[PROBE_INT_0] = {0x2c, 0, 0, 0, 4, 0, 0,    0, 0xf4, 0xff, 0xff, 0xff, 0, 0, 0, 1,
+			 0x0c, 0, 0, 0, 8, 0, 0x0c, 0, 7,    0,    8,    0,    8, 0, 0, 0,
+			 0,    0, 0, 1, 8, 0, 0,    0, 4,    0,    4,    0,    4, 0, 0, 0},
+	[PROBE_VOID] = {0x2c, 0, 0, 0, 4, 0, 0,    0, 0xf4, 0xff, 0xff, 0xff, 0, 0, 0, 1,
+			0x0c, 0, 0, 0, 8, 0, 0x0c, 0, 7,    0,    8,    0,    8, 0, 0, 0,
+			0,    0, 0, 9, 8, 0, 0,    0, 4,    0,    4,    0,    4, 0, 0, 0},
+	[PROBE_LONG_MINUS_1] = {0x44, 0, 0,    0, 0x10, 0,    0,    0,    0,    0,    0,    0,
+				8,    0, 0x0c, 0, 7,    0,    8,    0,    8,    0,    0,    0,
+				0,    0, 0,    1, 0x0c, 0,    0,    0,    8,    0,    0x0e, 0,
+				7,    0, 8,    0, 8,    0,    0,    0,    0,    0,    0,    3,
+				0x0c, 0, 0,    0, 0,    0,    6,    0,    0x0c, 0,    4,    0,
+				6,    0, 0,    0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	[PROBE_STRING_HI] = {0x44, 0, 0,    0, 0x0c, 0, 0, 0, 8, 0, 0x0c, 0, 7,    0,
+			     8,    0, 8,    0, 0,    0, 0, 0, 0, 1, 0x0c, 0, 0,    0,
+			     8,    0, 0x0e, 0, 7,    0, 8, 0, 8, 0, 0,    0, 0,    0,
+			     0,    7, 0x0c, 0, 0,    0, 0, 0, 6, 0, 8,    0, 4,    0,
+			     6,    0, 0,    0, 4,    0, 0, 0, 2, 0, 0,    0, 0x68, 0x69},
+	[PROBE_BYTES_123] = {0x40, 0, 0,    0, 4, 0, 0, 0,    0xf4, 0xff, 0xff, 0xff, 0, 0,
+			     0,    1, 0x0c, 0, 0, 0, 8, 0,    0x0c, 0,    7,    0,    8, 0,
+			     8,    0, 0,    0, 0, 0, 0, 0x0a, 0x0c, 0,    0,    0,    8, 0,
+			     0x0c, 0, 4,    0, 8, 0, 8, 0,    0,    0,    3,    0,    0, 0,
+			     4,    0, 0,    0, 3, 0, 0, 0,    1,    2,    3,    0},
+	[PROBE_ERROR_BOOM] = {0x44, 0, 0,    0, 0x10, 0, 0,    0, 0,    0,    0,    0,   8, 0,
+			      0x0c, 0, 7,    0, 8,    0, 8,    0, 0,    0,    0,    0,   0, 2,
+			      0x0c, 0, 0,    0, 8,    0, 0x14, 0, 8,    0,    4,    0,   8, 0,
+			      0,    0, 0x10, 0, 0,    0, 0x11, 0, 0,    0,    0,    0,   0, 0,
+			      0,    0, 0,    0, 4,    0, 0,    0, 0x62, 0x6f, 0x6f, 0x6d},
 };
 
 /* Host function HostAdd(Int 5, Int -1) -> Int; a log record. */
 static const uint8_t golden_call[124] = {
-	0x78, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0x0a, 0, 0x10, 0, 8, 0, 0x0c, 0, 7, 0,
-	0x0a, 0, 0, 0, 0, 0, 0, 2, 0x54, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0,
-	0x2c, 0, 0, 0, 0x0c, 0, 0, 0, 8, 0, 0x0c, 0, 7, 0, 8, 0, 8, 0, 0, 0,
-	0, 0, 0, 1, 4, 0, 0, 0, 0xe2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 8, 0, 0x0e, 0,
-	7, 0, 8, 0, 8, 0, 0, 0, 0, 0, 0, 1, 0x0c, 0, 0, 0, 0, 0, 6, 0,
-	8, 0, 4, 0, 6, 0, 0, 0, 5, 0, 0, 0, 7, 0, 0, 0, 0x48, 0x6f, 0x73, 0x74,
-	0x41, 0x64, 0x64, 0};
+	0x78, 0, 0,    0, 0x10, 0,    0,    0,    0,    0,    0x0a, 0,    0x10, 0, 8,    0,
+	0x0c, 0, 7,    0, 0x0a, 0,    0,    0,    0,    0,    0,    2,    0x54, 0, 0,    0,
+	4,    0, 0,    0, 2,    0,    0,    0,    0x2c, 0,    0,    0,    0x0c, 0, 0,    0,
+	8,    0, 0x0c, 0, 7,    0,    8,    0,    8,    0,    0,    0,    0,    0, 0,    1,
+	4,    0, 0,    0, 0xe2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 8,    0, 0x0e, 0,
+	7,    0, 8,    0, 8,    0,    0,    0,    0,    0,    0,    1,    0x0c, 0, 0,    0,
+	0,    0, 6,    0, 8,    0,    4,    0,    6,    0,    0,    0,    5,    0, 0,    0,
+	7,    0, 0,    0, 0x48, 0x6f, 0x73, 0x74, 0x41, 0x64, 0x64, 0};
 static const uint8_t golden_log[88] = {
-	0x54, 0, 0, 0, 0x14, 0, 0, 0, 0x10, 0, 0x1c, 0, 8, 0, 0x0c, 0, 7, 0, 0x10, 0,
-	0x14, 0, 0x18, 0, 0x10, 0, 0, 0, 0, 0, 0, 2, 0x30, 0, 0, 0, 0x24, 0, 0, 0,
-	0x18, 0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 4, 0, 0, 0, 0x66, 0x2e, 0x72, 0x73,
-	0, 0, 0, 0, 1, 0, 0, 0, 0x63, 0, 0, 0, 1, 0, 0, 0, 0x73, 0, 0, 0,
-	1, 0, 0, 0, 0x6d, 0, 0, 0};
+	0x54, 0, 0,    0,    0x14, 0,    0,    0, 0x10, 0, 0x1c, 0, 8,    0, 0x0c, 0, 7, 0,
+	0x10, 0, 0x14, 0,    0x18, 0,    0x10, 0, 0,    0, 0,    0, 0,    2, 0x30, 0, 0, 0,
+	0x24, 0, 0,    0,    0x18, 0,    0,    0, 8,    0, 0,    0, 7,    0, 0,    0, 4, 0,
+	0,    0, 0x66, 0x2e, 0x72, 0x73, 0,    0, 0,    0, 1,    0, 0,    0, 0x63, 0, 0, 0,
+	1,    0, 0,    0,    0x73, 0,    0,    0, 1,    0, 0,    0, 0x6d, 0, 0,    0};
 
 /* Push a ULong: the golden Long with another tag and value. */
 static void push_u64(const struct peb *peb, uint64_t value)
@@ -321,7 +329,8 @@ static void write_msr(uint64_t index, uint64_t value)
 {
 	__asm__ volatile("wrmsr"
 			 :
-			 : "c"((uint32_t)index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+			 : "c"((uint32_t)index), "a"((uint32_t)value),
+			   "d"((uint32_t)(value >> 32)));
 }
 
 static void triple_fault(struct state *state)
@@ -512,7 +521,8 @@ void probe_dispatch(const uint64_t *saved, uint64_t rsp)
 	out32(108, 0);
 }
 
-/* A page of the image that looks like a page table: copy-on-write leaves of the image's first page. */
+/* A page of the image that looks like a page table: copy-on-write leaves of the image's first page.
+ */
 __attribute__((aligned(4096), used, section(".rodata.tables"))) const uint64_t probe_leaves[512] = {
 	[0 ... 511] = 0x1261,
 };

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-#define INSTRUCTION(name, ...)                                                       \
-	MOTE_EXPORT(void, name)                                                      \
-	{                                                                            \
+#define INSTRUCTION(name, ...)                                                          \
+	MOTE_EXPORT(void, name)                                                         \
+	{                                                                               \
 		__asm__ volatile(__VA_ARGS__ ::: "rax", "rbx", "rcx", "rdx", "memory"); \
 	}
 
@@ -46,8 +46,9 @@ INSTRUCTION(do_int14, "int $14")
 INSTRUCTION(do_int255, "int $255")
 INSTRUCTION(do_int3, "int3")
 INSTRUCTION(do_ud2, "ud2")
-INSTRUCTION(do_far_return, "mov $0x10, %%eax\n\tpush %%rax\n\tlea 1f(%%rip), %%rax\n\tpush %%rax\n\t"
-			   "lretq\n1:")
+INSTRUCTION(do_far_return,
+	    "mov $0x10, %%eax\n\tpush %%rax\n\tlea 1f(%%rip), %%rax\n\tpush %%rax\n\t"
+	    "lretq\n1:")
 INSTRUCTION(do_iretq, "pushq $0x18\n\tpush %%rsp\n\tpushq $2\n\tpushq $0x10\n\t"
 		      "lea 1f(%%rip), %%rax\n\tpush %%rax\n\tiretq\n1:")
 INSTRUCTION(do_load_ss, "mov $0x18, %%eax\n\tmov %%ax, %%ss")
@@ -62,8 +63,9 @@ INSTRUCTION(do_misaligned, "pushfq\n\torq $0x40000, (%%rsp)\n\tpopfq\n\tmov -31(
 			   "pushfq\n\tandq $~0x40000, (%%rsp)\n\tpopfq")
 INSTRUCTION(do_x87, "pushq $0x37B\n\tfninit\n\tfldcw (%%rsp)\n\tfld1\n\tfldz\n\tfdivrp\n\tfwait\n\t"
 		    "pop %%rax")
-INSTRUCTION(do_sse, "pushq $0x1D80\n\tldmxcsr (%%rsp)\n\tmov $1, %%eax\n\tcvtsi2ss %%eax, %%xmm0\n\t"
-		    "xorps %%xmm1, %%xmm1\n\tdivss %%xmm1, %%xmm0\n\tpop %%rax")
+INSTRUCTION(do_sse,
+	    "pushq $0x1D80\n\tldmxcsr (%%rsp)\n\tmov $1, %%eax\n\tcvtsi2ss %%eax, %%xmm0\n\t"
+	    "xorps %%xmm1, %%xmm1\n\tdivss %%xmm1, %%xmm0\n\tpop %%rax")
 INSTRUCTION(do_movaps, "movaps -31(%%rsp), %%xmm0\n\tmovaps -23(%%rsp), %%xmm0")
 INSTRUCTION(do_in_serial, "mov $0x3F8, %%edx\n\tin %%dx, %%al")
 INSTRUCTION(do_in_open, "in $108, %%al")
@@ -96,11 +98,12 @@ MOTE_EXPORT(uint64_t, flags_that_stick)
 MOTE_EXPORT(int32_t, faults_with_odd_flags, (uint64_t, address), (uint64_t, flags))
 {
 	int32_t value;
-	__asm__ volatile("pushfq\n\tpop %%rbx\n\tpush %2\n\tpopfq\n\tmovl $77, (%1)\n\tmovl (%1), %0\n\t"
-			 "push %%rbx\n\tpopfq\n\tcld"
-			 : "=&r"(value)
-			 : "r"(address), "r"(flags)
-			 : "rbx", "memory", "cc");
+	__asm__ volatile(
+		"pushfq\n\tpop %%rbx\n\tpush %2\n\tpopfq\n\tmovl $77, (%1)\n\tmovl (%1), %0\n\t"
+		"push %%rbx\n\tpopfq\n\tcld"
+		: "=&r"(value)
+		: "r"(address), "r"(flags)
+		: "rbx", "memory", "cc");
 	return value;
 }
 

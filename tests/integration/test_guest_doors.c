@@ -67,8 +67,10 @@ TEST(guest_doors__wide_vectors_and_masks_start_clean_in_every_call)
 	OK(&s, mote_sandbox_start(s.sandbox, 0, &s.err));
 	const uint64_t mask = vector_mask();
 	check_note("state components of ring 3: 0x%llx", (unsigned long long)mask);
-	if (!(mask & 4))
+	if (!(mask & 4)) {
+		system_close(&s);
 		check_skip("ring 3 has no AVX here");
+	}
 	for (int i = 0; i < 3; i++) {
 		struct mote_value all = CALL(&s, MOTE_BYTES, "vectors", mote_u64(mask));
 		check_zero(&all, 0, all.bytes.len);
@@ -137,10 +139,9 @@ TEST(guest_doors__the_copy_routine_copies_only_what_the_guest_may_write)
 	struct system s;
 	OPEN(&s, "sys_doors");
 	/* RAX = page number: the parameters, the tables, run info. */
-	static const uint64_t pages[] = {MOTE__PAGE_GVA(MOTE__PARAMS_PAGE) >> 12,
-					 MOTE__PAGE_GVA(MOTE__RUN_INFO_PAGE) >> 12,
-					 MOTE__PAGE_GVA(MOTE__LEAVES_PAGE) >> 12,
-					 MOTE__SELF_GVA >> 12, 1};
+	static const uint64_t pages[] = {
+		MOTE__PAGE_GVA(MOTE__PARAMS_PAGE) >> 12, MOTE__PAGE_GVA(MOTE__RUN_INFO_PAGE) >> 12,
+		MOTE__PAGE_GVA(MOTE__LEAVES_PAGE) >> 12, MOTE__SELF_GVA >> 12, 1};
 	for (unsigned i = 0; i < sizeof pages / sizeof *pages; i++) {
 		CHECK_EQ(jump(&s, MOTE__COPY_GVA, pages[i], false), MOTE_EABORT);
 		CHECK_HAS(s.err.message, "Exception: PageFault at 0xffff808000003");
@@ -171,9 +172,17 @@ TEST(guest_doors__faults_with_the_stack_pointer_anywhere_are_resolved_or_end_the
 	OPEN(&s, "sys_doors");
 	const uint64_t data = CALL_U64(&s, "data_address");
 	/* Interrupt stack, its edges, ring 0's pages, nothing, non-canonical. */
-	const uint64_t stacks[] = {MOTE__IST_TOP,	 MOTE__IST_TOP - 40, MOTE__IST_TOP - 80,
-				   MOTE__IST_TOP - 4096, MOTE__PAGE_GVA(MOTE__PARAMS_PAGE) + 64,
-				   MOTE__SELF_GVA + 4096, 0, 8, 1ull << 62, UINT64_MAX, data};
+	const uint64_t stacks[] = {MOTE__IST_TOP,
+				   MOTE__IST_TOP - 40,
+				   MOTE__IST_TOP - 80,
+				   MOTE__IST_TOP - 4096,
+				   MOTE__PAGE_GVA(MOTE__PARAMS_PAGE) + 64,
+				   MOTE__SELF_GVA + 4096,
+				   0,
+				   8,
+				   1ull << 62,
+				   UINT64_MAX,
+				   data};
 	for (unsigned i = 0; i < sizeof stacks / sizeof *stacks; i++) {
 		const uint64_t page = data + (20 + i) * 4096;
 		struct mote_value result;

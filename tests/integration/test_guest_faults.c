@@ -124,7 +124,8 @@ static void check_denied(struct system *s, const struct way *way, uint64_t gva, 
 	check_poisoned(s);
 }
 
-/* Reading and writing may be allowed; then it must work. Executing is tried only where it is not. */
+/* Reading and writing may be allowed; then it must work. Executing is tried only where it is not.
+ */
 static void check_place(struct system *s, const struct mote_region *r, uint64_t offset)
 {
 	for (unsigned i = 0; i < 3; i++) {
@@ -162,15 +163,12 @@ TEST(guest_faults__addresses_of_nothing_are_denied)
 {
 	struct system s;
 	static const uint64_t nothing[] = {
-		0x7FFFFFFFF000,	    /* end of the lower half */
+		0x7FFFFFFFF000,     /* end of the lower half */
 		0xFFFF800000000000, /* the tables, through themselves: supervisor's */
-		0xFFFF804000000000,
-		0xFFFF804020100000,
+		0xFFFF804000000000, 0xFFFF804020100000,
 		0xFFFFFFFFFFFFEFF8, /* scratch of other hosts */
-		0xFFFFFFFFFFFFF000,
-		0xFFFFFE0000000000,
-		0x40000000,
-		0xFFFFB8000, /* a physical address */
+		0xFFFFFFFFFFFFF000, 0xFFFFFE0000000000,
+		0x40000000,         0xFFFFB8000, /* a physical address */
 	};
 	OPEN(&s, "bad");
 	for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++)
@@ -234,54 +232,88 @@ TEST(guest_faults__a_larger_stack_allows_deeper_recursion)
 
 /* ---- instructions ---------------------------------------------------------------------------- */
 
-#define V(vector)   (1u << (vector))
-#define INVALID	    V(6)
-#define PROTECTION  V(13)
-#define EITHER	    (V(6) | V(13)) /* it depends on the processor */
-#define PASSES	    (1u << 31)	   /* an emulated processor may not check this */
+#define V(vector)  (1u << (vector))
+#define INVALID    V(6)
+#define PROTECTION V(13)
+#define EITHER     (V(6) | V(13)) /* it depends on the processor */
+#define PASSES     (1u << 31)     /* an emulated processor may not check this */
 
 static const struct {
 	const char *name;
 	uint32_t vectors;
 } instructions[] = {
-	{"do_rdmsr", PROTECTION},	{"do_wrmsr", PROTECTION},
-	{"do_wrmsr_fs", PROTECTION},	{"do_read_cr0", PROTECTION},
-	{"do_write_cr0", PROTECTION},	{"do_read_cr2", PROTECTION},
-	{"do_write_cr3", PROTECTION},	{"do_write_cr4", PROTECTION},
-	{"do_write_cr8", PROTECTION},	{"do_write_dr0", PROTECTION},
-	{"do_read_dr7", PROTECTION},	{"do_xsetbv", EITHER},
-	{"do_lgdt", PROTECTION},	{"do_lidt", PROTECTION},
-	{"do_ltr", PROTECTION},		{"do_lldt", PROTECTION},
-	{"do_lmsw", PROTECTION},	{"do_cli", PROTECTION},
-	{"do_sti", PROTECTION},		{"do_hlt", PROTECTION},
-	{"do_invlpg", PROTECTION},	{"do_swapgs", PROTECTION},
-	{"do_clts", PROTECTION},	{"do_wbinvd", PROTECTION},
-	{"do_invd", PROTECTION},	{"do_rdpmc", EITHER},
-	{"do_vmcall", EITHER | PASSES}, {"do_vmmcall", EITHER | PASSES},
-	{"do_vmrun", EITHER},		{"do_sysret", EITHER},
-	{"do_sysenter", EITHER},	{"do_int80", EITHER},
-	{"do_int14", EITHER},		{"do_int255", EITHER},
-	{"do_int3", V(3) | PROTECTION}, {"do_ud2", INVALID},
-	{"do_far_return", PROTECTION},	{"do_iretq", PROTECTION},
-	{"do_load_ss", PROTECTION},	{"do_load_ds", PROTECTION},
-	{"do_divide", V(0)},		{"do_divide_overflow", V(0)},
-	{"do_non_canonical", V(13)},	{"do_non_canonical_stack", V(12) | V(13)},
-	{"do_single_step", V(1)},	{"do_misaligned", V(17) | PASSES},
-	{"do_x87", V(16)},		{"do_sse", V(19) | PASSES},
-	{"do_movaps", PROTECTION},	{"do_in_serial", PROTECTION},
-	{"do_out_exception", PROTECTION}, {"do_out_frames", PROTECTION},
-	{"do_out_high", PROTECTION},	{"do_out_straddle", PROTECTION},
-	{"do_monitor", EITHER},		{"do_mwait", EITHER},
-	{"do_sgdt", PROTECTION},	{"do_sidt", PROTECTION},
-	{"do_str", PROTECTION},		{"do_sldt", PROTECTION},
+	{"do_rdmsr", PROTECTION},
+	{"do_wrmsr", PROTECTION},
+	{"do_wrmsr_fs", PROTECTION},
+	{"do_read_cr0", PROTECTION},
+	{"do_write_cr0", PROTECTION},
+	{"do_read_cr2", PROTECTION},
+	{"do_write_cr3", PROTECTION},
+	{"do_write_cr4", PROTECTION},
+	{"do_write_cr8", PROTECTION},
+	{"do_write_dr0", PROTECTION},
+	{"do_read_dr7", PROTECTION},
+	{"do_xsetbv", EITHER},
+	{"do_lgdt", PROTECTION},
+	{"do_lidt", PROTECTION},
+	{"do_ltr", PROTECTION},
+	{"do_lldt", PROTECTION},
+	{"do_lmsw", PROTECTION},
+	{"do_cli", PROTECTION},
+	{"do_sti", PROTECTION},
+	{"do_hlt", PROTECTION},
+	{"do_invlpg", PROTECTION},
+	{"do_swapgs", PROTECTION},
+	{"do_clts", PROTECTION},
+	{"do_wbinvd", PROTECTION},
+	{"do_invd", PROTECTION},
+	{"do_rdpmc", EITHER},
+	{"do_vmcall", EITHER | PASSES},
+	{"do_vmmcall", EITHER | PASSES},
+	{"do_vmrun", EITHER},
+	{"do_sysret", EITHER},
+	{"do_sysenter", EITHER},
+	{"do_int80", EITHER},
+	{"do_int14", EITHER},
+	{"do_int255", EITHER},
+	{"do_int3", V(3) | PROTECTION},
+	{"do_ud2", INVALID},
+	{"do_far_return", PROTECTION},
+	{"do_iretq", PROTECTION},
+	{"do_load_ss", PROTECTION},
+	{"do_load_ds", PROTECTION},
+	{"do_divide", V(0)},
+	{"do_divide_overflow", V(0)},
+	{"do_non_canonical", V(13)},
+	{"do_non_canonical_stack", V(12) | V(13)},
+	{"do_single_step", V(1)},
+	{"do_misaligned", V(17) | PASSES},
+	{"do_x87", V(16)},
+	{"do_sse", V(19) | PASSES},
+	{"do_movaps", PROTECTION},
+	{"do_in_serial", PROTECTION},
+	{"do_out_exception", PROTECTION},
+	{"do_out_frames", PROTECTION},
+	{"do_out_high", PROTECTION},
+	{"do_out_straddle", PROTECTION},
+	{"do_monitor", EITHER},
+	{"do_mwait", EITHER},
+	{"do_sgdt", PROTECTION},
+	{"do_sidt", PROTECTION},
+	{"do_str", PROTECTION},
+	{"do_sldt", PROTECTION},
 	{"do_smsw", PROTECTION},
 };
 
 static const char *const vector_names[] = {
-	[0] = "DivideByZero",	   [1] = "Debug",
-	[3] = "Breakpoint",	   [6] = "InvalidOpcode",
-	[12] = "StackSegmentFault", [13] = "GeneralProtectionFault",
-	[16] = "X87FloatingPointException", [17] = "AlignmentCheck",
+	[0] = "DivideByZero",
+	[1] = "Debug",
+	[3] = "Breakpoint",
+	[6] = "InvalidOpcode",
+	[12] = "StackSegmentFault",
+	[13] = "GeneralProtectionFault",
+	[16] = "X87FloatingPointException",
+	[17] = "AlignmentCheck",
 	[19] = "SIMDFloatingPointException",
 };
 
@@ -320,9 +352,7 @@ TEST(guest_faults__instructions_that_ring_3_must_not_run_end_in_an_exception)
 TEST(guest_faults__a_processor_that_checks_alignment_and_sse_says_so)
 {
 	struct system s;
-	struct mote_engine_info info;
-	mote_engine_get_info(system_engine(), &info);
-	if (info.is_emulated)
+	if (system_is_emulated())
 		check_skip("the emulated processor checks neither AC of POPF nor MXCSR of DIVSS");
 	OPEN(&s, "sys_faults");
 	FAILS(&s, MOTE_EABORT, "Exception: AlignmentCheck", MOTE_VOID, "do_misaligned");
@@ -353,7 +383,8 @@ TEST(guest_faults__flags_of_the_system_cannot_be_set)
 	system_close(&s);
 }
 
-/* Nested task, alignment check, direction, and all: the stub's and the copy routine's IRETQ work. */
+/* Nested task, alignment check, direction, and all: the stub's and the copy routine's IRETQ work.
+ */
 TEST(guest_faults__faults_that_are_resolved_keep_odd_flags)
 {
 	struct system s;
@@ -440,7 +471,8 @@ TEST(guest_faults__memory_max_ends_a_guest_that_wants_more)
 	OPEN(&s, "bad", .snapshot.heap_bytes = 16 << 20, .sandbox.memory_max = 1 << 20);
 	CHECK_EQ(CALL_I32(&s, "count_up"), 1);
 	FAILS(&s, MOTE_EABORT,
-	      "Guest aborted: 13 Out of physical memory (256 frames of 4096 bytes taken; memory_max",
+	      "Guest aborted: 13 Out of physical memory (256 frames of 4096 bytes taken; "
+	      "memory_max",
 	      MOTE_U64, "exhaust_heap");
 	CHECK_EQ(s.err.guest_code, MOTE_GUEST_MALLOC_FAILED);
 	CHECK_EQ(system_statistics(&s).frames_used, 256);

@@ -169,10 +169,13 @@ static sigset_t open_signals(const struct double_machine *m)
 
 static bool is_signalled(const struct double_machine *m)
 {
-	sigset_t open = open_signals(m), pending;
+	const sigset_t open = open_signals(m);
+	sigset_t pending;
 	sigpending(&pending);
-	sigandset(&open, &open, &pending);
-	return !sigisemptyset(&open);
+	for (int s = 1; s <= SIGRTMAX; s++)
+		if (sigismember(&open, s) > 0 && sigismember(&pending, s) > 0)
+			return true;
+	return false;
 }
 
 static void first_halt(struct double_machine *m, struct mote__exit *exit)

@@ -23,6 +23,18 @@ int system_is_nested(void)
 	return info.paging == MOTE_PAGING_NESTED;
 }
 
+int system_is_emulated(void)
+{
+	struct mote_engine_info info;
+	mote_engine_get_info(system_engine(), &info);
+	return info.is_emulated;
+}
+
+unsigned system_repetitions(unsigned count)
+{
+	return system_is_emulated() ? count / 5 : count;
+}
+
 static void find_guest(const char *name, char *path, size_t bytes)
 {
 	const char *directory = getenv("MOTE_GUESTS");
@@ -111,8 +123,7 @@ int system_try(struct system *s, const struct system_options *options)
 	system_open_host(s, options);
 	struct mote_sandbox_options sandbox = options->sandbox;
 	sandbox.size = sizeof sandbox;
-	return mote_sandbox_create(s->engine, s->snapshot, s->host, &sandbox, &s->sandbox,
-				   &s->err);
+	return mote_sandbox_create(s->engine, s->snapshot, s->host, &sandbox, &s->sandbox, &s->err);
 }
 
 void system_open(struct system *s, const struct system_options *options)
@@ -133,6 +144,14 @@ void system_close(struct system *s)
 	mote_host_unref(s->host);
 	mote_snapshot_unref(s->snapshot);
 	memset(s, 0, sizeof *s);
+}
+
+void system_skip_if_emulated(struct system *s, int rc, const char *what)
+{
+	if (rc != MOTE_EPROTOCOL || !strstr(s->err.message, "cannot emulate"))
+		return;
+	system_close(s);
+	check_skip("this kernel cannot emulate %s in ring 0", what);
 }
 
 struct mote_value system_call(struct system *s, const char *file, int line,

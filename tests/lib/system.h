@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tests of real guests on a real KVM start from: an engine (one for the program, or the test is
- * skipped), a guest built from tests/guests, a host that keeps what the guest prints and logs, and a
- * sandbox. Guests are found in $MOTE_GUESTS, else in the directory "guests" next to the program.
+ * What tests of real guests on a real KVM start from: an engine (one for the program, or the test
+ * is skipped), a guest built from tests/guests, a host that keeps what the guest prints and logs,
+ * and a sandbox. Guests are found in $MOTE_GUESTS, else in the directory "guests" next to the
+ * program.
  */
 #ifndef MOTE_TESTS_SYSTEM_H
 #define MOTE_TESTS_SYSTEM_H
@@ -36,6 +37,9 @@ struct system {
 mote_engine *system_engine(void);
 /** The processor walks two sets of tables: the hardware lane, and most machines. */
 int system_is_nested(void);
+/** The processor under KVM is itself emulated, and slow: repetitions are cut to a fifth. */
+int system_is_emulated(void);
+unsigned system_repetitions(unsigned count);
 
 /** Make all of it. The options' pointers are used during the call only. */
 void system_open(struct system *s, const struct system_options *options);
@@ -44,6 +48,9 @@ void system_open_host(struct system *s, const struct system_options *options);
 /** system_open_host() and mote_sandbox_create(), whose result it returns. */
 int system_try(struct system *s, const struct system_options *options);
 void system_close(struct system *s);
+/** Close and skip the test if rc and s->err say that the kernel emulates ring 0 and cannot do an
+ * instruction: what. */
+void system_skip_if_emulated(struct system *s, int rc, const char *what);
 /** Another sandbox, fresh, in place of the one there is. */
 void system_again(struct system *s);
 
@@ -58,10 +65,10 @@ struct mote_value system_call(struct system *s, const char *file, int line,
 void system_fails(struct system *s, const char *file, int line, int code, const char *text,
 		  const struct mote_call *call);
 
-#define CALL_OF(name, result_, ...)                                        \
-	(&(const struct mote_call){.size = sizeof(struct mote_call),       \
-				   .function = (name),                     \
-				   .arguments = MOTE_ARGUMENTS_(__VA_ARGS__), \
+#define CALL_OF(name, result_, ...)                                                     \
+	(&(const struct mote_call){.size = sizeof(struct mote_call),                    \
+				   .function = (name),                                  \
+				   .arguments = MOTE_ARGUMENTS_(__VA_ARGS__),           \
 				   .argument_count = MOTE_ARGUMENT_COUNT_(__VA_ARGS__), \
 				   .result = (result_)})
 
@@ -69,10 +76,10 @@ void system_fails(struct system *s, const char *file, int line, int code, const 
 #define CALL(s, result, name, ...) \
 	system_call((s), __FILE__, __LINE__, CALL_OF(name, result, __VA_ARGS__))
 #define CALL_VOID(s, name, ...) ((void)CALL(s, MOTE_VOID, name, __VA_ARGS__))
-#define CALL_I32(s, name, ...)	(CALL(s, MOTE_I32, name, __VA_ARGS__).i32)
-#define CALL_U32(s, name, ...)	(CALL(s, MOTE_U32, name, __VA_ARGS__).u32)
-#define CALL_I64(s, name, ...)	(CALL(s, MOTE_I64, name, __VA_ARGS__).i64)
-#define CALL_U64(s, name, ...)	(CALL(s, MOTE_U64, name, __VA_ARGS__).u64)
+#define CALL_I32(s, name, ...)  (CALL(s, MOTE_I32, name, __VA_ARGS__).i32)
+#define CALL_U32(s, name, ...)  (CALL(s, MOTE_U32, name, __VA_ARGS__).u32)
+#define CALL_I64(s, name, ...)  (CALL(s, MOTE_I64, name, __VA_ARGS__).i64)
+#define CALL_U64(s, name, ...)  (CALL(s, MOTE_U64, name, __VA_ARGS__).u64)
 #define CALL_TEXT(s, name, ...) (CALL(s, MOTE_STRING, name, __VA_ARGS__).string.data)
 
 /** FAILS(s, MOTE_EGUEST, "text", MOTE_VOID, "name", arguments...). */
@@ -80,12 +87,12 @@ void system_fails(struct system *s, const char *file, int line, int code, const 
 	system_fails((s), __FILE__, __LINE__, (code), (text), CALL_OF(name, result, __VA_ARGS__))
 
 /** An operation that must succeed, or the message. */
-#define OK(s, operation)                                                             \
-	do {                                                                         \
-		int rc_ = (operation);                                               \
-		if (rc_ != MOTE_OK)                                                  \
-			check_failed(__FILE__, __LINE__, "%s: %s: %s", #operation,   \
-				     mote_code_name(rc_), (s)->err.message);         \
+#define OK(s, operation)                                                           \
+	do {                                                                       \
+		int rc_ = (operation);                                             \
+		if (rc_ != MOTE_OK)                                                \
+			check_failed(__FILE__, __LINE__, "%s: %s: %s", #operation, \
+				     mote_code_name(rc_), (s)->err.message);       \
 	} while (0)
 
 struct mote_statistics system_statistics(const struct system *s);

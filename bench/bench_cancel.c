@@ -2,7 +2,8 @@
 /*
  * How long does it take from an interrupt, sent by another thread, until the caller of a guest that
  * loops has the error? Against a signal that ends KVM_RUN of a machine that loops. The sender runs
- * on another processor, where there is one.
+ * on another processor. The signal is then still pending, and must be taken by any program that
+ * goes on: what that takes is not part of the floor, and told apart.
  */
 #define _GNU_SOURCE
 #include "lib.h"
@@ -11,10 +12,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 200, SETTLE_US = 200 };
+enum { ROUNDS = 400, SETTLE_US = 200 };
 
 /* The runner counts up turn when the guest is about to loop; the sender answers each. */
 struct sender {
@@ -82,7 +84,7 @@ static void cancel_sandbox(const struct mote__bench *bench, struct sender *s,
 	mote__bench_check(mote_sandbox_start(sandbox, 0, &err), &err, "start");
 	atomic_store(&s->interrupt, mote_sandbox_interrupt(sandbox));
 	atomic_fetch_add(&s->turn, 1);
-	int rc = MOTE_CALL(sandbox, "spin", NULL, &err, MOTE_I32, mote_i32(0));
+	int rc = MOTE_CALL(sandbox, "spin", NULL, &err, MOTE_VOID);
 	double end = mote__bench_now();
 	if (rc != MOTE_ECANCELED)
 		mote__bench_fail("spin: %s: %s", mote_code_name(rc), err.message);
@@ -94,7 +96,7 @@ static void cancel_sandbox(const struct mote__bench *bench, struct sender *s,
 }
 
 static void cancel_raw(const struct mote__raw *raw, struct sender *s,
-		       struct mote__bench_series *times)
+		       struct mote__bench_series *times, struct mote__bench_series *taking)
 {
 	const struct timespec now = {0};
 	struct mote__raw_machine machine;
@@ -108,6 +110,7 @@ static void cancel_raw(const struct mote__raw *raw, struct sender *s,
 	mote__raw_spin(raw, &machine);
 	double end = mote__bench_now();
 	(void)sigtimedwait(&set, NULL, &now);
+	mote__bench_add(taking, mote__bench_now() - end);
 	wait_for_sender(s);
 	mote__bench_add(times, end - atomic_load(&s->sent));
 	mote__raw_destroy(raw, &machine);
@@ -135,18 +138,25 @@ int main(int count, char **arguments)
 	start_sender(&sender);
 	struct mote__bench_series cancel = mote__bench_series(ROUNDS);
 	struct mote__bench_series floor = mote__bench_series(ROUNDS);
+	struct mote__bench_series taking = mote__bench_series(ROUNDS);
 	for (int i = 0; i < ROUNDS; i++) {
 		cancel_sandbox(&bench, &sender, &cancel);
-		cancel_raw(&raw, &sender, &floor);
+		cancel_raw(&raw, &sender, &floor, &taking);
 	}
 	(void)pthread_join(sender.thread, NULL);
 	double least = mote__bench_median(&floor);
-	mote__bench_report(
-		&(struct mote__bench_answer){
-			.name = "cancel", .unit = "us", .floor = least, .limit = 1.10 * least},
-		&cancel);
+	char detail[64];
+	(void)snprintf(detail, sizeof detail, "\"raw_taking_us\":%.2f",
+		       mote__bench_median(&taking));
+	mote__bench_report(&(struct mote__bench_answer){.name = "cancel",
+							.unit = "us",
+							.floor = least,
+							.limit = 1.10 * least,
+							.detail = detail},
+			   &cancel);
 	mote__bench_free(&cancel);
 	mote__bench_free(&floor);
+	mote__bench_free(&taking);
 	mote__raw_close(&raw);
 	mote__bench_close(&bench);
 	return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What does a sandbox cost that lives for one call? Against a machine on bare KVM with the same
- * slots, registers and exits, which touches the pages that the guest touches, each once, in the same
- * order of runs, and does nothing else.
+ * slots, registers and exits, which touches the pages that the guest touches, each once, in the
+ * same order of runs, and does nothing else.
  *
  * Which pages those are is read from the accessed bits of the guest's page tables: they are cleared
  * in a sandbox that has not run yet.
@@ -188,8 +188,7 @@ static void report(const struct mote__raw *raw, struct times *ours, struct times
 		       "\"pages_initialise\":%d,\"pages_call\":%d",
 		       mote__bench_median(&ours->make), mote__bench_median(&ours->run),
 		       mote__bench_median(&ours->drop), mote__bench_median(&raws->make), run,
-		       mote__bench_median(&raws->drop), (int)raw->touches[0],
-		       (int)raw->touches[1]);
+		       mote__bench_median(&raws->drop), (int)raw->touches[0], (int)raw->touches[1]);
 	mote__bench_report(&(struct mote__bench_answer){.name = "create_call_destroy",
 							.unit = "us",
 							.floor = floor,

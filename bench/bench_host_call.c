@@ -41,11 +41,10 @@ static void report_ioctls(const struct mote__bench *bench)
 	(void)mote__bench_call(bench->sandbox, "call_host", HOST_CALLS);
 	uint64_t third = ioctls(bench->sandbox);
 	double more = (double)(third - second) - (double)(second - first);
-	mote__bench_report_value(&(struct mote__bench_answer){.name = "vcpu_ioctls_host_call",
-							      .unit = "ioctls",
-							      .floor = 1,
-							      .limit = 1},
-				 more / HOST_CALLS);
+	mote__bench_report_value(
+		&(struct mote__bench_answer){
+			.name = "vcpu_ioctls_host_call", .unit = "ioctls", .floor = 1, .limit = 1},
+		more / HOST_CALLS);
 }
 
 int main(int count, char **arguments)
@@ -68,11 +67,10 @@ int main(int count, char **arguments)
 		mote__bench_add(&floor, time_loop(&raw, &machine) / HOST_CALLS);
 	}
 	double least = mote__bench_median(&floor);
-	mote__bench_report(&(struct mote__bench_answer){.name = "host_call",
-							.unit = "us",
-							.floor = least,
-							.limit = 1.10 * least},
-			   &slope);
+	mote__bench_report(
+		&(struct mote__bench_answer){
+			.name = "host_call", .unit = "us", .floor = least, .limit = 1.10 * least},
+		&slope);
 	report_ioctls(&bench);
 	mote__bench_free(&slope);
 	mote__bench_free(&floor);

@@ -2,8 +2,9 @@
 /*
  * How much memory does an idle sandbox hold that it does not share? Private pages of the process
  * (Private_Clean + Private_Dirty of /proc/self/smaps) before and after making many sandboxes, each
- * called once, told apart by mapping. The kernel's own memory is what else left MemFree meanwhile;
- * other processes disturb it, so it is for information.
+ * called once, told apart by mapping. The kernel's own memory is the difference of what
+ * /proc/meminfo counts as slab, vmalloc (stacks of threads among it), per-processor memory and page
+ * tables; other processes disturb it a little, so it is for information.
  */
 #include "lib.h"
 
@@ -15,7 +16,7 @@ enum { SANDBOXES = 200, LIMIT_BYTES = 131072 };
 /** Bytes of the process by kind of mapping, and of the machine. */
 struct memory {
 	double scratch, tables, vcpu, heap, other;
-	double free, slab, page_tables, shadow_tables;
+	double slab, vmalloc, percpu, page_tables, shadow_tables;
 };
 
 static double total(const struct memory *m)
@@ -57,8 +58,9 @@ static void read_machine(struct memory *memory)
 	const struct {
 		const char *name;
 		double *to;
-	} wanted[] = {{"MemFree:", &memory->free},
-		      {"Slab:", &memory->slab},
+	} wanted[] = {{"Slab:", &memory->slab},
+		      {"VmallocUsed:", &memory->vmalloc},
+		      {"Percpu:", &memory->percpu},
 		      {"PageTables:", &memory->page_tables},
 		      {"SecPageTables:", &memory->shadow_tables}};
 	char line[256], name[64];
@@ -84,17 +86,20 @@ static struct memory look(void)
 
 static void make_detail(char *text, size_t bytes, const struct memory *a, const struct memory *b)
 {
-	double user = total(b) - total(a);
+	double slab = b->slab - a->slab, vmalloc = b->vmalloc - a->vmalloc;
+	double percpu = b->percpu - a->percpu, tables = b->page_tables - a->page_tables;
+	double shadow = b->shadow_tables - a->shadow_tables;
 	(void)snprintf(text, bytes,
 		       "\"scratch\":%.0f,\"tables\":%.0f,\"vcpu_page\":%.0f,\"heap\":%.0f,"
 		       "\"other\":%.0f,\"kernel\":%.0f,\"kernel_slab\":%.0f,"
+		       "\"kernel_vmalloc\":%.0f,\"kernel_percpu\":%.0f,"
 		       "\"kernel_page_tables\":%.0f,\"kernel_shadow_tables\":%.0f",
 		       (b->scratch - a->scratch) / SANDBOXES, (b->tables - a->tables) / SANDBOXES,
 		       (b->vcpu - a->vcpu) / SANDBOXES, (b->heap - a->heap) / SANDBOXES,
-		       (b->other - a->other) / SANDBOXES, (a->free - b->free - user) / SANDBOXES,
-		       (b->slab - a->slab) / SANDBOXES,
-		       (b->page_tables - a->page_tables) / SANDBOXES,
-		       (b->shadow_tables - a->shadow_tables) / SANDBOXES);
+		       (b->other - a->other) / SANDBOXES,
+		       (slab + vmalloc + percpu + tables + shadow) / SANDBOXES, slab / SANDBOXES,
+		       vmalloc / SANDBOXES, percpu / SANDBOXES, tables / SANDBOXES,
+		       shadow / SANDBOXES);
 }
 
 int main(int count, char **arguments)

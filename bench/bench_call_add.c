@@ -11,9 +11,8 @@ static void call_add(mote_sandbox *sandbox)
 {
 	struct mote_error err = {0};
 	struct mote_value sum;
-	mote__bench_check(
-		MOTE_CALL(sandbox, "add", &sum, &err, MOTE_I32, mote_i32(2), mote_i32(3)), &err,
-		"add");
+	mote__bench_check(MOTE_CALL(sandbox, "add", &sum, &err, MOTE_I32, mote_i32(2), mote_i32(3)),
+			  &err, "add");
 	if (sum.i32 != 5)
 		mote__bench_fail("2 + 3 is %d", sum.i32);
 }
@@ -56,11 +55,10 @@ static void report_ioctls(struct mote__bench *bench)
 	for (int i = 0; i < CALLS; i++)
 		call_add(bench->sandbox);
 	uint64_t count = ioctls(bench->sandbox) - before;
-	mote__bench_report_value(&(struct mote__bench_answer){.name = "vcpu_ioctls_call",
-							      .unit = "ioctls",
-							      .floor = 1,
-							      .limit = 1},
-				 (double)count / CALLS);
+	mote__bench_report_value(
+		&(struct mote__bench_answer){
+			.name = "vcpu_ioctls_call", .unit = "ioctls", .floor = 1, .limit = 1},
+		(double)count / CALLS);
 }
 
 int main(int count, char **arguments)
@@ -79,11 +77,10 @@ int main(int count, char **arguments)
 		measure_floor(&raw, &machine, &floor);
 	}
 	double least = mote__bench_median(&floor);
-	mote__bench_report(&(struct mote__bench_answer){.name = "call_add",
-							.unit = "us",
-							.floor = least,
-							.limit = 1.10 * least},
-			   &call);
+	mote__bench_report(
+		&(struct mote__bench_answer){
+			.name = "call_add", .unit = "us", .floor = least, .limit = 1.10 * least},
+		&call);
 	report_ioctls(&bench);
 	mote__bench_free(&call);
 	mote__bench_free(&floor);

@@ -51,8 +51,8 @@ static void add_step(uint64_t address)
 }
 
 /* The address of an instruction is known before it runs: where the run begins, and where a step
- * ended. Registers go by ioctl here, because single steps begin where the processor stands when they
- * are asked for. */
+ * ended. Registers go by ioctl here, because single steps begin where the processor stands when
+ * they are asked for. */
 static int step(int vcpu, struct kvm_run *run)
 {
 	int rc;
@@ -75,8 +75,7 @@ int __wrap_mote__sys_ioctl(int fd, unsigned long request, void *argument)
 {
 	if (request != KVM_RUN || !steps.is_on)
 		return __real_mote__sys_ioctl(fd, request, argument);
-	struct kvm_run *run =
-		mmap(NULL, sizeof *run, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct kvm_run *run = mmap(NULL, sizeof *run, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (run == MAP_FAILED)
 		mote__bench_fail("the virtual processor cannot be mapped");
 	int rc = step(fd, run);
@@ -122,9 +121,8 @@ static void call_add(mote_sandbox *sandbox)
 {
 	struct mote_error err = {0};
 	struct mote_value sum;
-	mote__bench_check(
-		MOTE_CALL(sandbox, "add", &sum, &err, MOTE_I32, mote_i32(2), mote_i32(3)), &err,
-		"add");
+	mote__bench_check(MOTE_CALL(sandbox, "add", &sum, &err, MOTE_I32, mote_i32(2), mote_i32(3)),
+			  &err, "add");
 	if (sum.i32 != 5)
 		mote__bench_fail("2 + 3 is %d", sum.i32);
 }

@@ -18,9 +18,9 @@ static double time_both(const struct mote__bench *bench, const char *path, uint6
 	mote_sandbox *sandbox = NULL;
 	double start = mote__bench_now();
 	mote__bench_check(mote_snapshot_from_file(path, &options, &snapshot, &err), &err, path);
-	mote__bench_check(mote_sandbox_create(bench->engine, snapshot, bench->host, NULL, &sandbox,
-					      &err),
-			  &err, "sandbox");
+	mote__bench_check(
+		mote_sandbox_create(bench->engine, snapshot, bench->host, NULL, &sandbox, &err),
+		&err, "sandbox");
 	double time = mote__bench_now() - start;
 	mote_sandbox_destroy(sandbox);
 	mote_snapshot_unref(snapshot);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads: sandboxes run at the same time, one sandbox moves between threads, and interrupts that
+ * hit at any moment end at most the call they hit, and leave no signal and no other mask behind.
+ */
+#define _GNU_SOURCE
+#include "system.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A check in another thread would jump to the wrong stack: threads report by their result. */
+struct worker {
+	mote_sandbox *sandbox;
+	int count, first, failed;
+	struct mote_error err;
+};
+
+static void *count_up(void *cookie)
+{
+	struct worker *w = cookie;
+	for (int i = 0; i < w->count && !w->failed; i++) {
+		struct mote_value result = mote_void();
+		int rc = MOTE_CALL(w->sandbox, "count_up", &result, &w->err, MOTE_I32);
+		if (rc != MOTE_OK || result.i32 != w->first + i)
+			w->failed = i + 1;
+	}
+	return NULL;
+}
+
+static void check_worker(const struct worker *w)
+{
+	if (w->failed)
+		check_failed(__FILE__, __LINE__, "call %d: %s", w->failed, w->err.message);
+}
+
+TEST(guest_threads__two_threads_call_two_sandboxes_at_the_same_time)
+{
+	struct system s, other;
+	pthread_t threads[2];
+	OPEN(&s, "hello");
+	other = s;
+	OK(&s, mote_sandbox_create(s.engine, s.snapshot, s.host, NULL, &other.sandbox, &s.err));
+	struct worker workers[2] = {{.sandbox = s.sandbox, .count = 300, .first = 1},
+				    {.sandbox = other.sandbox, .count = 300, .first = 1}};
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_create(&threads[i], NULL, count_up, &workers[i]) == 0);
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_join(threads[i], NULL) == 0);
+	check_worker(&workers[0]);
+	check_worker(&workers[1]);
+	mote_sandbox_destroy(other.sandbox);
+	system_close(&s);
+}
+
+static void *whole_life(void *cookie)
+{
+	struct system *s = cookie;
+	struct worker w = {.count = 20, .first = 1};
+	for (int i = 0; i < 10 && !w.failed; i++) {
+		if (mote_sandbox_create(s->engine, s->snapshot, s->host, NULL, &w.sandbox, &w.err) <
+		    0)
+			return cookie;
+		(void)count_up(&w);
+		mote_sandbox_destroy(w.sandbox);
+	}
+	return w.failed ? cookie : NULL;
+}
+
+TEST(guest_threads__sandboxes_are_made_and_destroyed_in_two_threads)
+{
+	struct system s;
+	pthread_t threads[2];
+	OPEN(&s, "hello"); /* stays: an idle machine, and the engine's first */
+	OK(&s, mote_sandbox_start(s.sandbox, 0, &s.err));
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_create(&threads[i], NULL, whole_life, &s) == 0);
+	void *failed = NULL;
+	for (int i = 0; i < 2; i++) {
+		void *result;
+		CHECK(pthread_join(threads[i], &result) == 0);
+		failed = result ? result : failed;
+	}
+	CHECK(!failed);
+	system_close(&s);
+}
+
+TEST(guest_threads__a_sandbox_moves_between_threads)
+{
+	struct system s;
+	OPEN(&s, "hello");
+	struct worker w = {.sandbox = s.sandbox, .count = 5, .first = 1};
+	for (int i = 0; i < 10; i++) {
+		pthread_t thread;
+		if (i % 2) {
+			(void)count_up(&w);
+		} else {
+			CHECK(pthread_create(&thread, NULL, count_up, &w) == 0);
+			CHECK(pthread_join(thread, NULL) == 0);
+		}
+		check_worker(&w);
+		w.first += w.count;
+	}
+	system_close(&s);
+}
+
+static void *time_out(void *cookie)
+{
+	struct worker *w = cookie;
+	struct mote_call call = *CALL_OF("loop_forever", MOTE_VOID);
+	call.timeout_ns = 10000000;
+	w->failed = mote_sandbox_call(w->sandbox, &call, NULL, &w->err);
+	return NULL;
+}
+
+TEST(guest_threads__a_timeout_works_on_the_thread_that_calls)
+{
+	struct system s;
+	pthread_t thread;
+	OPEN(&s, "bad");
+	struct mote_call call = *CALL_OF("count_up", MOTE_I32);
+	call.timeout_ns = 10000000000;
+	OK(&s, mote_sandbox_call(s.sandbox, &call, NULL, &s.err));
+	struct worker w = {.sandbox = s.sandbox};
+	CHECK(pthread_create(&thread, NULL, time_out, &w) == 0);
+	CHECK(pthread_join(thread, NULL) == 0);
+	CHECK_EQ(w.failed, MOTE_ECANCELED);
+	system_close(&s);
+}
+
+/* ---- interrupts ------------------------------------------------------------------------------ */
+
+#define SANDBOXES_MAX 200u
+
+struct storm {
+	mote_interrupt *_Atomic interrupt; /* the latest of all */
+	mote_interrupt *all[SANDBOXES_MAX + 1];
+	atomic_bool is_over;
+	atomic_uint sent, hit;
+};
+
+static void *send_all_the_time(void *cookie)
+{
+	struct storm *storm = cookie;
+	uint64_t state = 42;
+	while (!storm->is_over) {
+		storm->hit += (unsigned)mote_interrupt_send(storm->interrupt);
+		storm->sent++;
+		for (uint64_t i = check_random(&state) % 3000; i > 0; i--)
+			__asm__ volatile("pause");
+		if (storm->sent % 16 == 0)
+			(void)usleep(50); /* with one processor, the others must run */
+	}
+	return NULL;
+}
+
+static void check_no_signal(const sigset_t *mask_before)
+{
+	sigset_t pending, mask;
+	CHECK(sigpending(&pending) == 0);
+	for (int i = SIGRTMIN; i <= SIGRTMAX; i++)
+		CHECK(!sigismember(&pending, i));
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+	CHECK(memcmp(&mask, mask_before, 8) == 0);
+}
+
+/* Calls until the time is up; one that was hit makes a fresh sandbox. */
+static void calls_in_a_storm(struct system *s, struct storm *storm, uint64_t timeout_ns)
+{
+	struct timespec start, now;
+	unsigned good = 0, canceled = 0;
+	struct mote_call call = *CALL_OF("count_up", MOTE_I32);
+	call.timeout_ns = timeout_ns;
+	(void)clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		struct mote_value result;
+		int rc = mote_sandbox_call(s->sandbox, &call, &result, &s->err);
+		if (rc == MOTE_OK) {
+			good++;
+		} else {
+			CHECK_EQ(rc, MOTE_ECANCELED);
+			CHECK_EQ(s->err.poisoned, 1);
+			canceled++;
+			/* The old one may be in the sender's hands. */
+			system_again(s);
+			storm->all[canceled] = mote_sandbox_interrupt(s->sandbox);
+			storm->interrupt = storm->all[canceled];
+		}
+		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (canceled < SANDBOXES_MAX &&
+		 (now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec <
+			 400000000);
+	check_note("%u calls ended well, %u were cancelled, %u of %u interrupts hit", good,
+		   canceled, (unsigned)storm->hit, (unsigned)storm->sent);
+}
+
+static void run_storm(uint64_t timeout_ns)
+{
+	struct system s;
+	pthread_t thread;
+	sigset_t mask;
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+	OPEN(&s, "bad");
+	static struct storm storm;
+	memset(&storm, 0, sizeof storm);
+	storm.interrupt = storm.all[0] = mote_sandbox_interrupt(s.sandbox);
+	CHECK(pthread_create(&thread, NULL, send_all_the_time, &storm) == 0);
+	calls_in_a_storm(&s, &storm, timeout_ns);
+	storm.is_over = true;
+	CHECK(pthread_join(thread, NULL) == 0);
+	for (unsigned i = 0; i <= SANDBOXES_MAX; i++)
+		mote_interrupt_unref(storm.all[i]);
+	check_no_signal(&mask);
+	/* Nothing is left of the storm. */
+	system_again(&s);
+	for (int i = 1; i <= 20; i++)
+		CHECK_EQ(CALL_I32(&s, "count_up"), i);
+	check_no_signal(&mask);
+	system_close(&s);
+}
+
+TEST(guest_threads__a_storm_of_interrupts_leaves_no_signal_behind)
+{
+	run_storm(0);
+}
+
+TEST(guest_threads__a_storm_with_timeouts_leaves_no_signal_behind)
+{
+	run_storm(1000000000);
+}
+
+TEST(guest_threads__timeouts_about_as_long_as_the_call_end_well_or_cancel)
+{
+	struct system s;
+	sigset_t mask;
+	unsigned good = 0, canceled = 0;
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+	OPEN(&s, "bad");
+	OK(&s, mote_sandbox_start(s.sandbox, 0, &s.err));
+	for (uint64_t i = 0; i < 150; i++) {
+		struct mote_call call = *CALL_OF("count_up", MOTE_I32);
+		call.timeout_ns = 20000 + i * 1000;
+		int rc = mote_sandbox_call(s.sandbox, &call, NULL, &s.err);
+		CHECK(rc == MOTE_OK || rc == MOTE_ECANCELED);
+		rc ? canceled++ : good++;
+		if (rc) {
+			system_again(&s);
+			OK(&s, mote_sandbox_start(s.sandbox, 0, &s.err));
+		}
+	}
+	check_note("%u ended well, %u were cancelled", good, canceled);
+	check_no_signal(&mask);
+	system_close(&s);
+}
+
+TEST(guest_threads__a_caller_that_blocks_the_signal_is_cancelled_all_the_same)
+{
+	struct system s;
+	sigset_t blocked, before;
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGRTMIN);
+	OPEN(&s, "bad");
+	CHECK(pthread_sigmask(SIG_BLOCK, &blocked, &before) == 0);
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0);
+	struct mote_call call = *CALL_OF("loop_forever", MOTE_VOID);
+	call.timeout_ns = 10000000;
+	int rc = mote_sandbox_call(s.sandbox, &call, NULL, &s.err);
+	check_no_signal(&blocked);
+	CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+	CHECK_EQ(rc, MOTE_ECANCELED);
+	system_close(&s);
+}
+
+static int send_and_answer(void *cookie, const struct mote_value *arguments, mote_reply *reply)
+{
+	mote_interrupt *interrupt = *(mote_interrupt **)cookie;
+	int was_running = mote_interrupt_send(interrupt);
+	return mote_reply_string(reply, was_running ? "running" : "waiting",
+				 7 + (size_t)!arguments);
+}
+
+static mote_interrupt *of_host_call;
+
+static void add_sender(mote_host *host)
+{
+	struct mote_error err;
+	CHECK(MOTE_HOST_ADD(host, "upper", send_and_answer, &of_host_call, &err, MOTE_STRING,
+			    MOTE_STRING) == MOTE_OK);
+}
+
+TEST(guest_threads__an_interrupt_in_a_host_function_ends_the_guest_when_it_returns)
+{
+	struct system s;
+	sigset_t mask;
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+	OPEN(&s, "hello", .add = add_sender);
+	of_host_call = mote_sandbox_interrupt(s.sandbox);
+	FAILS(&s, MOTE_ECANCELED, "Execution was cancelled by the host.", MOTE_STRING, "try_upper",
+	      mote_string("x"));
+	CHECK_EQ(s.err.poisoned, 1);
+	check_no_signal(&mask);
+	mote_interrupt_unref(of_host_call);
+	system_close(&s);
+}
+
+TEST(guest_threads__an_interrupt_outlives_its_sandbox_and_hits_no_later_call)
+{
+	struct system s;
+	OPEN(&s, "hello");
+	mote_interrupt *interrupt = mote_sandbox_interrupt(s.sandbox);
+	CHECK_EQ(mote_interrupt_send(interrupt), 0);
+	CHECK_EQ(CALL_I32(&s, "count_up"), 1);
+	CHECK_EQ(mote_interrupt_send(interrupt), 0);
+	CHECK_EQ(CALL_I32(&s, "count_up"), 2);
+	system_again(&s);
+	CHECK_EQ(mote_interrupt_send(interrupt), 0);
+	CHECK_EQ(CALL_I32(&s, "count_up"), 1);
+	mote_interrupt_unref(interrupt);
+	system_close(&s);
+}
