@@ -534,8 +534,10 @@ MOTE_API void *mote_sandbox_user_data(const mote_sandbox *sandbox);
 MOTE_API MOTE_MUST_USE int mote_sandbox_read(mote_sandbox *sandbox, uint64_t gva, void *buffer,
 					     size_t len, struct mote_error *err);
 /** Copy len bytes into the guest. Pages must be writable in the guest's tables, or copy-on-write,
- * or zero on demand (they become the sandbox's own). Nothing is written unless all can be. States:
- * new, ready. MOTE_EADDR as above. Since: 0.1 */
+ * or zero on demand (they become the sandbox's own); the library's own pages are not the guest's.
+ * Nothing is written unless all can be; a stock guest that has mapped its own page tables into the
+ * range may see part of it. States: new, ready. MOTE_EADDR as above; MOTE_ENOMEM: no frame is left.
+ * Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_sandbox_write(mote_sandbox *sandbox, uint64_t gva, const void *data,
 					      size_t len, struct mote_error *err);
 

@@ -17,7 +17,8 @@ extern "C" {
 
 /**
  * Types of values in calls. Numbers 1 to 9 are the union tags of a parameter on the wire.
- * A string is valid UTF-8 without a NUL inside; bytes are anything.
+ * A string is valid UTF-8. A NUL inside is legal on the wire, but a guest that takes a const char *
+ * sees what stands before it. Bytes are anything.
  */
 enum mote_type {
 	MOTE_VOID = 0,

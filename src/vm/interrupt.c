@@ -28,6 +28,7 @@ int mote__interrupt_create(int signal_number, mote_interrupt **interrupt, struct
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	i->references = 1;
 	i->signal_number = signal_number;
+	i->process = getpid();
 	(void)pthread_mutex_init(&i->lock, NULL);
 	*interrupt = i;
 	return MOTE_OK;
@@ -51,11 +52,11 @@ void mote_interrupt_unref(mote_interrupt *interrupt)
 /* pthread_kill() blocks all signals around the one system call that matters, and is twice as slow
  * for it. The number of a thread is in the identifier of its clock (the kernel's CPUCLOCK_PID); the
  * thread is there, because it takes itself away under the lock. */
-static bool signal_thread(pthread_t thread, int signal_number)
+static bool signal_thread(const mote_interrupt *interrupt)
 {
 	clockid_t clock;
-	return pthread_getcpuclockid(thread, &clock) == 0 &&
-	       tgkill(getpid(), (pid_t) ~(clock >> 3), signal_number) == 0;
+	return pthread_getcpuclockid(interrupt->thread, &clock) == 0 &&
+	       tgkill(interrupt->process, (pid_t) ~(clock >> 3), interrupt->signal_number) == 0;
 }
 
 int mote_interrupt_send(mote_interrupt *interrupt)
@@ -66,9 +67,7 @@ int mote_interrupt_send(mote_interrupt *interrupt)
 		interrupt->is_canceled = true;
 		/* One signal is enough: the call ends when it comes. */
 		if (interrupt->is_in_guest) {
-			interrupt->is_sent =
-				interrupt->is_sent ||
-				signal_thread(interrupt->thread, interrupt->signal_number);
+			interrupt->is_sent = interrupt->is_sent || signal_thread(interrupt);
 			was_running = interrupt->is_sent;
 		}
 	}

@@ -133,6 +133,7 @@ int64_t mote__host_invoke(mote_sandbox *sandbox, const struct mote__call_view *c
 struct mote_interrupt {
 	atomic_uint references;
 	int signal_number;
+	pid_t process;
 	pthread_mutex_t lock; /* protects what follows */
 	pthread_t thread;     /* of the call, while is_in_call */
 	bool is_in_call, is_in_guest;

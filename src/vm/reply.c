@@ -188,8 +188,8 @@ int64_t mote__host_invoke(mote_sandbox *sandbox, const struct mote__call_view *c
 	if (reply.function)
 		answer(&reply, call);
 	else
-		(void)fail(&reply, "HostFunction %.*s was not found",
-			   prefix(&call->name, 200), call->name.data);
+		(void)fail(&reply, "HostFunction %.*s was not found", prefix(&call->name, 200),
+			   call->name.data);
 	if (!reply.is_failed)
 		return reply.bytes;
 	return mote__message_encode_error(room, room_bytes, MOTE_GUEST_HOST_FUNCTION_ERROR,

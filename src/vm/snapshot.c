@@ -249,8 +249,8 @@ static void snapshot_free(mote_snapshot *s)
 	mote__free(s);
 }
 
-/* The level of x86-64 that guests can use here. Level 3 begins with AVX, which needs CR4.OSXSAVE; that
- * is never set for a guest. */
+/* The level of x86-64 that guests can use here. Level 3 begins with AVX, which needs CR4.OSXSAVE;
+ * that is never set for a guest. */
 static uint32_t processor_level(void)
 {
 	bool has_2 = __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") &&

@@ -8,7 +8,12 @@
 #define PAGES 64
 
 static uint8_t zeroes[PAGES * 4096] __attribute__((aligned(4096)));
-static uint8_t data[PAGES * 4096] __attribute__((aligned(4096))) = {1};
+/* Page i begins with 1 or 0 and ends with 1000 + i. */
+#define PAGE(i)   [(i)*512 + 511] = 1000 + (i)
+#define PAGE4(i)  PAGE(i), PAGE((i) + 1), PAGE((i) + 2), PAGE((i) + 3)
+#define PAGE16(i) PAGE4(i), PAGE4((i) + 4), PAGE4((i) + 8), PAGE4((i) + 12)
+static uint64_t data[PAGES * 512]
+	__attribute__((aligned(4096))) = {[0] = 1, PAGE16(0), PAGE16(16), PAGE16(32), PAGE16(48)};
 static const uint8_t constants[4096] __attribute__((aligned(4096))) = {7};
 
 MOTE_EXPORT(uint64_t, zeroes_address)
@@ -68,6 +73,11 @@ MOTE_EXPORT(uint64_t, check_pages, (uint64_t, address), (uint64_t, pages), (uint
 		bad += page[i * 7 % 512] != seed + i || page[(i * 7 + 1) % 512] != 0;
 	}
 	return bad;
+}
+
+MOTE_EXPORT(void, execute, (uint64_t, address))
+{
+	((void (*)(void))address)();
 }
 
 /* malloc in blocks of 1 MiB, all written; blocks got. */

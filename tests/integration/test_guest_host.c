@@ -136,6 +136,7 @@ TEST(guest_host__many_host_calls_in_one_call_leave_nothing_behind)
 struct outer {
 	struct system *self, *other;
 	int of_self, of_other;
+	struct mote_error err; /* of self */
 };
 
 static int reenter(void *cookie, const struct mote_value *arguments, mote_reply *reply)
@@ -144,7 +145,7 @@ static int reenter(void *cookie, const struct mote_value *arguments, mote_reply 
 	struct mote_value result;
 	struct mote_error err;
 	CHECK_EQ(mote_sandbox_state(outer->self->sandbox), MOTE_STATE_RUNNING);
-	outer->of_self = MOTE_CALL(outer->self->sandbox, "nothing", NULL, &err, MOTE_VOID);
+	outer->of_self = MOTE_CALL(outer->self->sandbox, "nothing", NULL, &outer->err, MOTE_VOID);
 	outer->of_other = MOTE_CALL(outer->other->sandbox, "add", &result, &err, MOTE_I32,
 				    mote_i32(arguments[0].i32), mote_i32(1));
 	return mote_reply_i32(reply, result.i32);
@@ -163,11 +164,14 @@ static void add_reentering(mote_host *host)
 TEST(guest_host__a_host_function_may_call_another_sandbox_but_not_its_own)
 {
 	struct system s, other;
-	outer = (struct outer){&s, &other, 0, 1};
+	outer = (struct outer){.self = &s, .other = &other, .of_other = 1};
 	OPEN(&other, "hello");
 	OPEN(&s, "sys_values", .add = add_reentering);
 	CHECK_EQ(CALL_I32(&s, "via_host_i32", mote_i32(41)), 42);
 	CHECK_EQ(outer.of_self, MOTE_ESTATE);
+	CHECK_EQ(outer.err.poisoned, 0);
+	CHECK_STR(outer.err.message,
+		  "the sandbox is in a call: a host function cannot call its own guest");
 	CHECK_EQ(outer.of_other, MOTE_OK);
 	CHECK_EQ(CALL_I64(&s, "host_many", mote_i32(10)), 55);
 	system_close(&s);

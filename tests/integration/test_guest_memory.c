@@ -228,6 +228,33 @@ TEST(guest_memory__sandboxes_of_a_snapshot_share_nothing_written)
 	system_close(&a);
 }
 
+TEST(guest_memory__copies_hold_what_the_page_held)
+{
+	struct system s;
+	OPEN(&s, "sys_memory");
+	const uint64_t data = CALL_U64(&s, "data_address");
+	/* All in one call: nothing but the guest's own code between two copies. */
+	CALL_VOID(&s, "write_pages", mote_u64(data), mote_u64(64), mote_u64(5));
+	for (uint64_t i = 0; i < 64; i++) {
+		CHECK_EQ(get(&s, data + i * PAGE + 4088), 1000 + i);
+		CHECK_EQ(get(&s, data + i * PAGE + i * 7 % 512 * 8), 5 + i);
+	}
+	system_close(&s);
+}
+
+TEST(guest_memory__executing_a_page_that_could_be_copied_copies_nothing)
+{
+	struct system s;
+	OPEN(&s, "sys_memory");
+	const uint64_t page = CALL_U64(&s, "data_address") + 50 * PAGE;
+	(void)seen(&s, page);
+	const uint64_t frames = system_statistics(&s).frames_used;
+	FAILS(&s, MOTE_EABORT, ", executing 0x", MOTE_VOID, "execute", mote_u64(page));
+	CHECK_EQ(s.err.fault_gva, page);
+	CHECK_EQ(system_statistics(&s).frames_used, frames);
+	system_close(&s);
+}
+
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 TEST(guest_memory__forty_mebibytes_of_heap_are_taken_in_steps)

@@ -309,6 +309,27 @@ TEST(guest_stock__the_last_of_two_results_is_delivered)
 	system_close(&s);
 }
 
+TEST(guest_stock__a_call_leaves_both_buffers_empty_and_zero)
+{
+	struct system s;
+	static uint8_t buffers[2 * BUFFER];
+	PROBE(&s);
+	for (int i = 0; i < 3; i++) {
+		if (i == 0)
+			CHECK_EQ(DO(&s, "halt", mote_u64(UINT64_MAX)), UINT64_MAX);
+		else if (i == 1)
+			CHECK_EQ(DO(&s, "host"), 77);
+		else
+			FAILS(&s, MOTE_EGUEST, "boom", MOTE_I32, "gold",
+			      mote_u64(PROBE_ERROR_BOOM));
+		OK(&s,
+		   mote_sandbox_read(s.sandbox, TOP - SCRATCH, buffers, sizeof buffers, &s.err));
+		for (size_t at = 0; at < sizeof buffers; at++)
+			CHECK_EQ(buffers[at], at % BUFFER == 0 ? 8 : 0);
+	}
+	system_close(&s);
+}
+
 TEST(guest_stock__no_result_or_a_spoilt_output_stack_is_an_error_that_does_not_poison)
 {
 	struct system s;

@@ -7,6 +7,7 @@
 #include "system.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -133,6 +134,13 @@ TEST(guest_threads__a_timeout_works_on_the_thread_that_calls)
 	system_close(&s);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* ---- interrupts ------------------------------------------------------------------------------ */
 
 #define SANDBOXES_MAX 200u
@@ -141,7 +149,7 @@ struct storm {
 	mote_interrupt *_Atomic interrupt; /* the latest of all */
 	mote_interrupt *all[SANDBOXES_MAX + 1];
 	atomic_bool is_over;
-	atomic_uint sent, hit;
+	atomic_uint sent, hit, round;
 };
 
 static void *send_all_the_time(void *cookie)
@@ -172,11 +180,10 @@ static void check_no_signal(const sigset_t *mask_before)
 /* Calls until the time is up; one that was hit makes a fresh sandbox. */
 static void calls_in_a_storm(struct system *s, struct storm *storm, uint64_t timeout_ns)
 {
-	struct timespec start, now;
 	unsigned good = 0, canceled = 0;
 	struct mote_call call = *CALL_OF("count_up", MOTE_I32);
 	call.timeout_ns = timeout_ns;
-	(void)clock_gettime(CLOCK_MONOTONIC, &start);
+	const uint64_t until = now_ns() + 400000000;
 	do {
 		struct mote_value result;
 		int rc = mote_sandbox_call(s->sandbox, &call, &result, &s->err);
@@ -191,10 +198,7 @@ static void calls_in_a_storm(struct system *s, struct storm *storm, uint64_t tim
 			storm->all[canceled] = mote_sandbox_interrupt(s->sandbox);
 			storm->interrupt = storm->all[canceled];
 		}
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (canceled < SANDBOXES_MAX &&
-		 (now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec <
-			 400000000);
+	} while (canceled < SANDBOXES_MAX && now_ns() < until);
 	check_note("%u calls ended well, %u were cancelled, %u of %u interrupts hit", good,
 		   canceled, (unsigned)storm->hit, (unsigned)storm->sent);
 }
@@ -232,6 +236,130 @@ TEST(guest_threads__a_storm_of_interrupts_leaves_no_signal_behind)
 TEST(guest_threads__a_storm_with_timeouts_leaves_no_signal_behind)
 {
 	run_storm(1000000000);
+}
+
+/* Keep two threads apart, where there are two processors; else they would take turns. */
+static void pin(pthread_t a, pthread_t b)
+{
+	cpu_set_t all;
+	pthread_t threads[2] = {a, b};
+	unsigned next = 0;
+	CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE && next < 2 && CPU_COUNT(&all) > 1; cpu++) {
+		cpu_set_t one;
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		CHECK(pthread_setaffinity_np(threads[next++], sizeof one, &one) == 0);
+	}
+}
+
+/* One interrupt a round, at any moment of a call; it may hit that one and no other. */
+static void *send_once_a_round(void *cookie)
+{
+	struct storm *storm = cookie;
+	uint64_t state = 7;
+	for (unsigned round = 1; !storm->is_over; round++) {
+		for (unsigned i = 1; storm->round < round && !storm->is_over; i++)
+			if (i % 1024 == 0)
+				(void)sched_yield();
+		for (uint64_t until = now_ns() + check_random(&state) % 80000; now_ns() < until;)
+			;
+		storm->hit += (unsigned)mote_interrupt_send(storm->interrupt);
+		storm->sent = round;
+	}
+	return NULL;
+}
+
+TEST(guest_threads__an_interrupt_hits_no_later_call)
+{
+	struct system s;
+	pthread_t thread;
+	sigset_t mask;
+	cpu_set_t before;
+	unsigned good = 0, canceled = 0;
+	static struct storm storm;
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+	OPEN(&s, "bad");
+	memset(&storm, 0, sizeof storm);
+	storm.interrupt = storm.all[0] = mote_sandbox_interrupt(s.sandbox);
+	CHECK(pthread_create(&thread, NULL, send_once_a_round, &storm) == 0);
+	CHECK(pthread_getaffinity_np(pthread_self(), sizeof before, &before) == 0);
+	pin(thread, pthread_self());
+	for (unsigned round = 1; round <= system_repetitions(1000); round++) {
+		storm.round = round;
+		int rc = MOTE_CALL(s.sandbox, "count_up", NULL, &s.err, MOTE_I32);
+		while (storm.sent < round)
+			(void)sched_yield();
+		rc == MOTE_OK ? good++ : canceled++;
+		if (rc != MOTE_OK) {
+			CHECK_EQ(rc, MOTE_ECANCELED);
+			CHECK(canceled <= SANDBOXES_MAX);
+			system_again(&s);
+			storm.interrupt = storm.all[canceled] = mote_sandbox_interrupt(s.sandbox);
+		}
+		(void)CALL_I32(&s, "count_up");
+		check_no_signal(&mask);
+		if (canceled == SANDBOXES_MAX)
+			break;
+	}
+	storm.is_over = true;
+	CHECK(pthread_join(thread, NULL) == 0);
+	for (unsigned i = 0; i <= SANDBOXES_MAX; i++)
+		mote_interrupt_unref(storm.all[i]);
+	CHECK(pthread_setaffinity_np(pthread_self(), sizeof before, &before) == 0);
+	check_note("%u calls ended well, %u were cancelled, %u interrupts hit", good, canceled,
+		   (unsigned)storm.hit);
+	system_close(&s);
+}
+
+struct nested {
+	struct system *inner;
+	int failed;
+};
+
+static int call_inner_until_late(void *cookie, const struct mote_value *arguments,
+				 mote_reply *reply)
+{
+	struct nested *nested = cookie;
+	struct mote_call call = *CALL_OF("count_up", MOTE_I32);
+	call.timeout_ns = 10000000000;
+	(void)arguments;
+	for (uint64_t until = now_ns() + 40000000; now_ns() < until;) {
+		struct mote_error err;
+		if (mote_sandbox_call(nested->inner->sandbox, &call, NULL, &err) < 0)
+			nested->failed++;
+	}
+	return mote_reply_string(reply, "late", 4);
+}
+
+static struct nested nested;
+
+static void add_nested(mote_host *host)
+{
+	struct mote_error err;
+	CHECK(MOTE_HOST_ADD(host, "upper", call_inner_until_late, &nested, &err, MOTE_STRING,
+			    MOTE_STRING) == MOTE_OK);
+}
+
+TEST(guest_threads__a_timeout_of_the_outer_call_ends_it_and_not_the_inner_ones)
+{
+	struct system s, inner;
+	sigset_t mask;
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+	nested = (struct nested){.inner = &inner};
+	OPEN(&inner, "bad");
+	OPEN(&s, "hello", .add = add_nested);
+	OK(&s, mote_sandbox_start(s.sandbox, 0, &s.err));
+	struct mote_call call = *CALL_OF("try_upper", MOTE_STRING, mote_string("x"));
+	call.timeout_ns = 20000000;
+	CHECK_EQ(mote_sandbox_call(s.sandbox, &call, NULL, &s.err), MOTE_ECANCELED);
+	CHECK_EQ(nested.failed, 0);
+	CHECK(CALL_I32(&inner, "count_up") > 10);
+	check_no_signal(&mask);
+	system_close(&s);
+	system_close(&inner);
 }
 
 TEST(guest_threads__timeouts_about_as_long_as_the_call_end_well_or_cancel)

@@ -391,30 +391,26 @@ static void push_message(struct double_machine *m, int64_t bytes)
 
 void guest_push_value(struct double_machine *m, struct mote_value value)
 {
-	push_message(m,
-		     mote__message_encode_result(m->pushed, sizeof m->pushed, &value));
+	push_message(m, mote__message_encode_result(m->pushed, sizeof m->pushed, &value));
 }
 
 void guest_push_error(struct double_machine *m, uint64_t code, const char *text)
 {
-	push_message(m,
-		     mote__message_encode_error(m->pushed, sizeof m->pushed, code, text,
-						strlen(text)));
+	push_message(m, mote__message_encode_error(m->pushed, sizeof m->pushed, code, text,
+						   strlen(text)));
 }
 
 void guest_push_log(struct double_machine *m, const struct mote__log_record *record)
 {
-	push_message(m,
-		     mote__message_encode_log(m->pushed, sizeof m->pushed, record));
+	push_message(m, mote__message_encode_log(m->pushed, sizeof m->pushed, record));
 }
 
 void guest_push_call(struct double_machine *m, const char *name, uint32_t result,
 		     const struct mote_value *arguments, uint32_t count)
 {
 	const struct mote_string text = {name, strlen(name)};
-	push_message(m,
-		     mote__message_encode_call(m->pushed, sizeof m->pushed, MOTE__CALL_HOST, text,
-					       result, arguments, count));
+	push_message(m, mote__message_encode_call(m->pushed, sizeof m->pushed, MOTE__CALL_HOST,
+						  text, result, arguments, count));
 }
 
 /* Copy the message on top of the input; a stock guest also removes it. */

@@ -49,11 +49,11 @@ enum double_operation {
 
 struct double_hypervisor {
 	struct mote__hypervisor base;
-	const struct double_guest *guest;   /* of machines made from now on */
-	struct double_machine *machine;     /* the last one made; NULL once it is destroyed */
-	unsigned fail;                      /* enum double_operation */
-	unsigned machines;                  /* alive */
-	bool *is_closed;                    /* may be NULL */
+	const struct double_guest *guest; /* of machines made from now on */
+	struct double_machine *machine;   /* the last one made; NULL once it is destroyed */
+	unsigned fail;                    /* enum double_operation */
+	unsigned machines;                /* alive */
+	bool *is_closed;                  /* may be NULL */
 };
 
 struct double_machine {

@@ -59,9 +59,9 @@ struct fault_live fault_live(void)
 	return now;
 }
 
-#define WRAP(result, name, ...)                \
-	result __real_##name(__VA_ARGS__);     \
-	result __wrap_##name(__VA_ARGS__);     \
+#define WRAP(result, name, ...)            \
+	result __real_##name(__VA_ARGS__); \
+	result __wrap_##name(__VA_ARGS__); \
 	result __wrap_##name(__VA_ARGS__)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -137,18 +137,18 @@ WRAP(int, munmap, void *at, size_t bytes)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-#define WRAP_OPEN(name)                                             \
-	int __real_##name(const char *path, int flags, ...);        \
-	int __wrap_##name(const char *path, int flags, ...);        \
-	int __wrap_##name(const char *path, int flags, ...)         \
-	{                                                           \
-		va_list arguments;                                  \
-		va_start(arguments, flags);                         \
-		unsigned mode = va_arg(arguments, unsigned);        \
-		va_end(arguments);                                  \
-		if (fails("open", EMFILE))                          \
-			return -1;                                  \
-		return __real_##name(path, flags, mode);            \
+#define WRAP_OPEN(name)                                      \
+	int __real_##name(const char *path, int flags, ...); \
+	int __wrap_##name(const char *path, int flags, ...); \
+	int __wrap_##name(const char *path, int flags, ...)  \
+	{                                                    \
+		va_list arguments;                           \
+		va_start(arguments, flags);                  \
+		unsigned mode = va_arg(arguments, unsigned); \
+		va_end(arguments);                           \
+		if (fails("open", EMFILE))                   \
+			return -1;                           \
+		return __real_##name(path, flags, mode);     \
 	}
 WRAP_OPEN(open)
 WRAP_OPEN(open64)
@@ -183,18 +183,18 @@ WRAP(int, ftruncate64, int fd, off_t bytes)
 	return fails("ftruncate", ENOSPC) ? -1 : __real_ftruncate64(fd, bytes);
 }
 
-#define WRAP_CONTROL(name, request_type, number)                    \
-	int __real_##name(int fd, request_type request, ...);       \
-	int __wrap_##name(int fd, request_type request, ...);       \
-	int __wrap_##name(int fd, request_type request, ...)        \
-	{                                                           \
-		va_list arguments;                                  \
-		va_start(arguments, request);                       \
-		void *argument = va_arg(arguments, void *);         \
-		va_end(arguments);                                  \
-		if (fails(#name, number))                           \
-			return -1;                                  \
-		return __real_##name(fd, request, argument);        \
+#define WRAP_CONTROL(name, request_type, number)              \
+	int __real_##name(int fd, request_type request, ...); \
+	int __wrap_##name(int fd, request_type request, ...); \
+	int __wrap_##name(int fd, request_type request, ...)  \
+	{                                                     \
+		va_list arguments;                            \
+		va_start(arguments, request);                 \
+		void *argument = va_arg(arguments, void *);   \
+		va_end(arguments);                            \
+		if (fails(#name, number))                     \
+			return -1;                            \
+		return __real_##name(fd, request, argument);  \
 	}
 WRAP_CONTROL(fcntl, int, EPERM)
 WRAP_CONTROL(fcntl64, int, EPERM)

@@ -17,10 +17,10 @@ bool fault_disarm(void);
 const char *fault_name(void);
 
 struct fault_live {
-	long blocks;         /* of the heap */
-	long long mapped;    /* bytes */
+	long blocks;      /* of the heap */
+	long long mapped; /* bytes */
 	long timers;
-	long descriptors;    /* open ones of the process */
+	long descriptors; /* open ones of the process */
 };
 
 struct fault_live fault_live(void);

@@ -31,8 +31,7 @@ static void add_symbols(uint64_t base_va)
 	(void)elf_maker_section(&maker, ".strtab", SHT_STRTAB, at, sizeof names);
 	uint32_t strings = maker.section_count - 1;
 	at = elf_maker_put(&maker, symbols, sizeof symbols, 8);
-	Elf64_Shdr *section =
-		elf_maker_section(&maker, ".symtab", SHT_SYMTAB, at, sizeof symbols);
+	Elf64_Shdr *section = elf_maker_section(&maker, ".symtab", SHT_SYMTAB, at, sizeof symbols);
 	section->sh_link = strings;
 	section->sh_entsize = sizeof symbols[0];
 }
@@ -113,5 +112,7 @@ struct tiny_image tiny_guest(const struct tiny_options *options)
 	elf_maker_finish(&maker);
 	image.bytes = maker.bytes;
 	image.len = maker.len;
+	image.code = maker.bytes + maker.headers[ELF_MAKER_TEXT].p_offset;
+	image.data = maker.bytes + maker.headers[ELF_MAKER_DATA].p_offset + 0x80;
 	return image;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Small guest images made in memory, on top of the ELF maker: a stock one, and a confined one with
- * its note and with tables of functions. Their code is never run: the test double says what a guest
- * does. A test may spoil the image through the pointers before it makes a snapshot.
+ * its note and with tables of functions. Their code is no code: the test double says what a guest
+ * does, or a test puts some there. A test may spoil the image through the pointers before it makes
+ * a snapshot.
  */
 #ifndef MOTE_TESTS_TINY_GUEST_H
 #define MOTE_TESTS_TINY_GUEST_H
@@ -44,6 +45,8 @@ struct tiny_options {
 struct tiny_image {
 	uint8_t *bytes;
 	size_t len;
+	uint8_t *code;                      /* of TINY_CODE_GVA, 64 bytes */
+	uint8_t *data;                      /* of TINY_DATA_GVA + 0x80, 160 bytes */
 	struct mote_abi_note *note;         /* in bytes; NULL of a stock guest */
 	struct mote_abi_table *tables;      /* exports, imports; NULL without functions */
 	struct mote_abi_function *function; /* exports, then imports */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What tests of the public objects start from: an engine on the test double, a host, a snapshot of a
- * tiny guest of either kind, and, on request, a sandbox of these.
+ * What tests of the public objects start from: an engine on the test double, a host, a snapshot of
+ * a tiny guest of either kind, and, on request, a sandbox of these.
  */
 #ifndef MOTE_TESTS_WORLD_H
 #define MOTE_TESTS_WORLD_H
@@ -26,23 +26,23 @@ struct world {
 };
 
 /** A call that succeeds, or the message. */
-#define OK(w, call)                                                                 \
-	do {                                                                        \
-		int rc_ = (call);                                                   \
-		if (rc_ != MOTE_OK)                                                 \
-			check_failed(__FILE__, __LINE__, "%s: %s: %s", #call,       \
-				     mote_code_name(rc_), (w)->err.message);        \
+#define OK(w, call)                                                                                \
+	do {                                                                                       \
+		int rc_ = (call);                                                                  \
+		if (rc_ != MOTE_OK)                                                                \
+			check_failed(__FILE__, __LINE__, "%s: %s: %s", #call, mote_code_name(rc_), \
+				     (w)->err.message);                                            \
 	} while (0)
 
 /** A call that fails with code; the error says so too, whose fault it is, and has a text. */
-#define FAILS(w, call, code_)                                                       \
-	do {                                                                        \
-		memset(&(w)->err, 0x5A, sizeof(w)->err);                            \
-		CHECK_EQ((call), (code_));                                          \
-		CHECK_EQ((w)->err.code, (code_));                                   \
-		CHECK((w)->err.message[0] && !strchr((w)->err.message, '\n'));      \
-		CHECK_EQ((w)->err.category, (code_) > MOTE_ENOMEM   ? MOTE_CATEGORY_CALLER \
-					    : (code_) > MOTE_EGUEST ? MOTE_CATEGORY_HOST   \
+#define FAILS(w, call, code_)                                                               \
+	do {                                                                                \
+		memset(&(w)->err, 0x5A, sizeof(w)->err);                                    \
+		CHECK_EQ((call), (code_));                                                  \
+		CHECK_EQ((w)->err.code, (code_));                                           \
+		CHECK((w)->err.message[0] && !strchr((w)->err.message, '\n'));              \
+		CHECK_EQ((w)->err.category, (code_) > MOTE_ENOMEM   ? MOTE_CATEGORY_CALLER  \
+					    : (code_) > MOTE_EGUEST ? MOTE_CATEGORY_HOST    \
 								    : MOTE_CATEGORY_GUEST); \
 	} while (0)
 

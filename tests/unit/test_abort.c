@@ -36,12 +36,12 @@ static void abort_with(enum world_kind kind, const void *bytes, size_t len)
 	CHECK(mote__utf8_is_valid(w.err.message, strlen(w.err.message)));
 }
 
-#define ABORTS(bytes, len, code, text)              \
-	do {                                        \
-		abort_with(kind, bytes, len);       \
-		CHECK_EQ(w.err.guest_code, code);   \
-		CHECK_STR(w.err.message, text);     \
-		world_free(&w);                     \
+#define ABORTS(bytes, len, code, text)            \
+	do {                                      \
+		abort_with(kind, bytes, len);     \
+		CHECK_EQ(w.err.guest_code, code); \
+		CHECK_STR(w.err.message, text);   \
+		world_free(&w);                   \
 	} while (0)
 
 TEST_BOTH(abort__has_a_code_and_a_text)
@@ -123,7 +123,10 @@ TEST_BOTH(abort__the_text_of_a_stock_exception_is_read)
 
 TEST_BOTH(abort__an_exception_without_numbers_has_zeroes)
 {
-	abort_with(kind, "\x0f\x06" "Error code: zzz", 17);
+	abort_with(kind,
+		   "\x0f\x06"
+		   "Error code: zzz",
+		   17);
 	CHECK(w.err.has_fault == 1 && w.err.vector == 6);
 	CHECK(w.err.error_code == 0 && w.err.instruction_gva == 0 && w.err.fault_gva == 0);
 	world_free(&w);
@@ -309,9 +312,9 @@ TEST(abort__an_exception_elsewhere_has_no_symbol)
 
 TEST(abort__exceptions_with_an_error_code)
 {
-	static const bool has_code[32] = {[8] = true,  [10] = true, [11] = true, [12] = true,
-					  [13] = true, [14] = true, [17] = true, [21] = true,
-					  [29] = true, [30] = true};
+	static const bool has_code[32] = {
+		[8] = true,  [10] = true, [11] = true, [12] = true, [13] = true,
+		[14] = true, [17] = true, [21] = true, [29] = true, [30] = true};
 	for (uint32_t vector = 0; vector < 32; vector++) {
 		raises(vector, 0xABC, 0, 0);
 		CHECK_EQ(w.err.error_code, has_code[vector] ? 0xABC : 0);
@@ -475,8 +478,7 @@ TEST(abort__memory_max_at_its_limits)
 	const struct mote_sandbox_options most = {.size = sizeof most, .memory_max = UINT64_MAX};
 	world_make(&w, CONFINED, &taking);
 	/* Four frames are in the write set; one more is the least. */
-	FAILS(&w,
-	      mote_sandbox_create(w.engine, w.snapshot, w.host, &less, &w.sandbox, &w.err),
+	FAILS(&w, mote_sandbox_create(w.engine, w.snapshot, w.host, &less, &w.sandbox, &w.err),
 	      MOTE_EINVAL);
 	CHECK_STR(w.err.message, "memory_max is 0x4000, at least 0x5000");
 	world_sandbox(&w, &least);
@@ -494,8 +496,7 @@ TEST(abort__memory_max_of_a_stock_guest_is_its_scratch)
 	const struct mote_sandbox_options enough = {.size = sizeof enough,
 						    .memory_max = 71 * 4096 + 1};
 	world_make(&w, STOCK, &taking);
-	FAILS(&w,
-	      mote_sandbox_create(w.engine, w.snapshot, w.host, &less, &w.sandbox, &w.err),
+	FAILS(&w, mote_sandbox_create(w.engine, w.snapshot, w.host, &less, &w.sandbox, &w.err),
 	      MOTE_EINVAL);
 	CHECK_STR(w.err.message, "memory_max is 0x47000, at least 0x48000");
 	world_sandbox(&w, &enough);

@@ -195,15 +195,15 @@ TEST_BOTH(call__a_successful_call_leaves_the_buffers_empty)
 
 /* ---- arguments ------------------------------------------------------------------------------- */
 
-#define REFUSES(part, ...)                                                                  \
-	do {                                                                                \
-		const struct mote_call c_ = {__VA_ARGS__};                                  \
-		struct mote_value untouched = mote_i32(123);                                \
-		unsigned starts = w.machine->starts;                                        \
+#define REFUSES(part, ...)                                                                     \
+	do {                                                                                   \
+		const struct mote_call c_ = {__VA_ARGS__};                                     \
+		struct mote_value untouched = mote_i32(123);                                   \
+		unsigned starts = w.machine->starts;                                           \
 		FAILS(&w, mote_sandbox_call(w.sandbox, &c_, &untouched, &w.err), MOTE_EINVAL); \
-		CHECK_HAS(w.err.message, part);                                             \
-		CHECK(untouched.i32 == 123 && w.machine->starts == starts);                 \
-		CHECK_EQ(w.err.poisoned, 0);                                                \
+		CHECK_HAS(w.err.message, part);                                                \
+		CHECK(untouched.i32 == 123 && w.machine->starts == starts);                    \
+		CHECK_EQ(w.err.poisoned, 0);                                                   \
 	} while (0)
 
 TEST_BOTH(call__refuses_what_is_no_call)
@@ -437,6 +437,22 @@ TEST_BOTH(call__the_last_of_two_results_counts)
 	world_free(&w);
 }
 
+TEST_BOTH(call__a_failed_call_leaves_nothing_in_the_buffers)
+{
+	const struct double_guest guest = {NULL, push_two, NULL};
+	uint64_t pointer;
+	world_ready(&w, kind, &guest);
+	FAILS(&w, call_with("f", MOTE_STRING, NULL, 0, NULL), MOTE_ETYPE);
+	struct double_buffer out = guest_output(w.machine), in = guest_input(w.machine);
+	memcpy(&pointer, out.bytes, 8);
+	CHECK_EQ(pointer, 8);
+	memcpy(&pointer, in.bytes, 8);
+	CHECK_EQ(pointer, 8);
+	for (uint64_t i = 8; kind == STOCK && i < out.size; i++)
+		CHECK(out.bytes[i] == 0 && in.bytes[i] == 0);
+	world_free(&w);
+}
+
 /* ---- hostile buffers ------------------------------------------------------------------------- */
 
 /* What the guest leaves in its output, raw: the stack pointer, then words at offsets. */
@@ -488,8 +504,7 @@ static const struct {
 	 "Corrupt buffer size prefix: value 4294967292 overflows when adding 4-byte header."},
 	{64, 56, 8, 8, UINT32_MAX - 4,
 	 "flatbuffer claims 4294967295 bytes but the element slot is only 48 bytes."},
-	{64, 56, 8, 8, 45,
-	 "flatbuffer claims 49 bytes but the element slot is only 48 bytes."},
+	{64, 56, 8, 8, 45, "flatbuffer claims 49 bytes but the element slot is only 48 bytes."},
 	/* The slot is right, the message is none. */
 	{64, 56, 8, 8, 44, "pop_buffer_into: failed to convert buffer to "},
 	{16384, 16376, 8, 8, 0, "pop_buffer_into: failed to convert buffer to "},
@@ -641,8 +656,7 @@ static void try_message(enum world_kind kind)
 		return;
 	CHECK(rc == MOTE_EPROTOCOL || (is_result && (rc == MOTE_ETYPE || rc == MOTE_EGUEST)));
 	CHECK(w.err.code == rc && w.err.message[0] && w.err.poisoned == !is_result);
-	CHECK_EQ(mote_sandbox_state(w.sandbox),
-		 is_result ? MOTE_STATE_READY : MOTE_STATE_POISONED);
+	CHECK_EQ(mote_sandbox_state(w.sandbox), is_result ? MOTE_STATE_READY : MOTE_STATE_POISONED);
 	if (is_result)
 		return;
 	world_free(&w);
@@ -651,8 +665,7 @@ static void try_message(enum world_kind kind)
 
 TEST_BOTH(call__survives_every_changed_byte_of_a_message)
 {
-	static const uint16_t ports[] = {MOTE_ABI_PORT_HALT, MOTE_ABI_PORT_LOG,
-					 MOTE_ABI_PORT_CALL};
+	static const uint16_t ports[] = {MOTE_ABI_PORT_HALT, MOTE_ABI_PORT_LOG, MOTE_ABI_PORT_CALL};
 	static const uint8_t changes[] = {0x01, 0x80, 0xFF};
 	world_ready(&w, kind, &pushing);
 	for (size_t p = 0; p < 3; p++) {
@@ -670,8 +683,7 @@ TEST_BOTH(call__survives_every_changed_byte_of_a_message)
 /* Messages that are cut short, in a slot of just that size. */
 TEST_BOTH(call__survives_every_cut_of_a_message)
 {
-	static const uint16_t ports[] = {MOTE_ABI_PORT_HALT, MOTE_ABI_PORT_LOG,
-					 MOTE_ABI_PORT_CALL};
+	static const uint16_t ports[] = {MOTE_ABI_PORT_HALT, MOTE_ABI_PORT_LOG, MOTE_ABI_PORT_CALL};
 	world_ready(&w, kind, &pushing);
 	for (size_t p = 0; p < 3; p++) {
 		encode_for(mess.port = ports[p]);

@@ -173,8 +173,7 @@ static int use_all(struct world *w)
 		return 3;
 	if (!is_refused(mote_sandbox_write(w->sandbox, TINY_DATA_GVA, &byte, 1, &w->err), w))
 		return 4;
-	if (!is_refused(mote_sandbox_create(w->engine, w->snapshot, w->host, NULL, &other,
-					    &w->err),
+	if (!is_refused(mote_sandbox_create(w->engine, w->snapshot, w->host, NULL, &other, &w->err),
 			w))
 		return 5;
 	return 0;

@@ -4,84 +4,39 @@
 #define _GNU_SOURCE
 #include "world.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "core/utf8.h"
-#include "fault.h"
-
-#define CALLS_MAX 300u
+#include "base/sys.h"
+#include "fault_trial.h"
 
 static struct world w;
 
-static bool same_live(struct fault_live a, struct fault_live b)
-{
-	return a.blocks == b.blocks && a.mapped == b.mapped && a.timers == b.timers &&
-	       a.descriptors == b.descriptors;
-}
-
-/* One attempt of what is tested: makes things and, when that succeeds, checks and removes them. */
-typedef int (*attempt)(struct mote_error *err);
-
-static void check_error(int rc)
-{
-	if (w.err.code != rc || !w.err.message[0])
-		check_failed(__FILE__, __LINE__, "after %s: %d, %s", fault_name(), rc,
-			     w.err.message);
-	CHECK(rc == MOTE_ENOMEM || rc == MOTE_ESYSTEM);
-	CHECK_EQ(w.err.category, MOTE_CATEGORY_HOST);
-	CHECK(mote__utf8_is_valid(w.err.message, strlen(w.err.message)));
-}
-
-/* Try with call n failing, for n = 1, 2, ...; returns how many there are. may_pass: a failure may
- * be made up for. */
-static unsigned try_all(attempt attempt, bool may_pass)
-{
-	for (unsigned n = 1; n <= 2 * CALLS_MAX; n++) {
-		/* Every other time without a place for the error. */
-		struct mote_error *err = n % 2 ? &w.err : NULL;
-		memset(&w.err, 0, sizeof w.err);
-		struct fault_live before = fault_live();
-		fault_arm((n + 1) / 2);
-		int rc = attempt(err);
-		if (!fault_disarm()) {
-			CHECK_EQ(rc, MOTE_OK);
-			CHECK(same_live(before, fault_live()));
-			return n / 2;
-		}
-		CHECK(rc < 0 || may_pass);
-		if (rc < 0 && err)
-			check_error(rc);
-		if (!same_live(before, fault_live()))
-			check_failed(__FILE__, __LINE__, "%s, call %u, leaks", fault_name(),
-				     (n + 1) / 2);
-	}
-	check_failed(__FILE__, __LINE__, "still failing after %u calls", CALLS_MAX);
-}
-
-#define TRY_ALL(attempt, least)                                       \
-	do {                                                          \
-		unsigned count_ = try_all(attempt, false);            \
-		check_note("%s: %u calls that can fail", #attempt, count_); \
-		CHECK(count_ >= (least));                             \
+#define TRY_ALL(least, ...)                                \
+	do {                                               \
+		const struct trial trial_ = {__VA_ARGS__}; \
+		CHECK(try_all(&trial_) >= (least));        \
 	} while (0)
 
 /* The injector's own check: without it nothing here means anything. */
 TEST(fault__the_injector_fails_what_it_is_told_to)
 {
+	void *volatile blocks[3];
 	fault_arm(2);
-	void *first = calloc(1, 8), *second = calloc(1, 8), *third = calloc(1, 8);
+	for (unsigned i = 0; i < 3; i++)
+		blocks[i] = calloc(1, 8);
 	CHECK(fault_disarm());
-	CHECK(first && !second && third);
+	CHECK(blocks[0] && !blocks[1] && blocks[2]);
 	CHECK_STR(fault_name(), "calloc");
-	struct fault_live before = fault_live();
-	free(first);
-	CHECK(!same_live(before, fault_live()));
-	free(third);
+	const struct fault_live before = fault_live();
+	free(blocks[0]);
+	free(blocks[2]);
 	CHECK_EQ(fault_live().blocks, before.blocks - 2);
+	int fd = dup(0);
+	CHECK_EQ(fault_live().descriptors, before.descriptors + 1);
+	close(fd);
 	fault_arm(1);
-	CHECK(fault_disarm() == false);
+	CHECK(!fault_disarm());
 }
 
 /* ---- engines, hosts, values ------------------------------------------------------------------ */
@@ -105,7 +60,7 @@ TEST(fault__engines)
 {
 	memset(&w, 0, sizeof w);
 	w.hypervisor = double_make(&idle);
-	TRY_ALL(make_engine, 2);
+	TRY_ALL(2, "engine", .run = make_engine);
 	w.hypervisor->base.ops->close(&w.hypervisor->base);
 }
 
@@ -144,8 +99,8 @@ static int fill_host(struct mote_error *err)
 
 TEST(fault__hosts)
 {
-	TRY_ALL(make_host, 3);
-	TRY_ALL(fill_host, 24);
+	TRY_ALL(3, "host", .run = make_host);
+	TRY_ALL(24, "functions", .run = fill_host);
 }
 
 static int copy_value(struct mote_error *err)
@@ -159,7 +114,7 @@ static int copy_value(struct mote_error *err)
 
 TEST(fault__values)
 {
-	TRY_ALL(copy_value, 1);
+	TRY_ALL(1, "value", .run = copy_value);
 }
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
@@ -189,13 +144,13 @@ static int read_snapshot(struct mote_error *err)
 TEST(fault__snapshots)
 {
 	image = tiny_guest(&(struct tiny_options){0});
-	TRY_ALL(make_snapshot, 13);
+	TRY_ALL(13, "stock snapshot", .run = make_snapshot);
 	image = tiny_guest(&(struct tiny_options){.is_confined = true,
 						  .exports = functions,
 						  .export_count = 1,
 						  .imports = functions,
 						  .import_count = 1});
-	TRY_ALL(make_snapshot, 17);
+	TRY_ALL(17, "confined snapshot", .run = make_snapshot);
 }
 
 TEST(fault__snapshots_of_files)
@@ -205,7 +160,7 @@ TEST(fault__snapshots_of_files)
 	CHECK(fd >= 0);
 	CHECK_EQ(write(fd, image.bytes, image.len), image.len);
 	close(fd);
-	TRY_ALL(read_snapshot, 17);
+	TRY_ALL(17, "snapshot of a file", .run = read_snapshot);
 	unlink(path);
 }
 
@@ -253,18 +208,6 @@ static int call_with(struct mote_error *err)
 	return rc;
 }
 
-/* What is left after a failure works, or is poisoned. */
-static void check_sandbox(int rc)
-{
-	const uint32_t state = mote_sandbox_state(w.sandbox);
-	struct mote_error err;
-	fault_disarm();
-	if (rc < 0 && w.err.code == rc)
-		CHECK_EQ(w.err.poisoned, state == MOTE_STATE_POISONED);
-	CHECK_EQ(call_with(&err), state == MOTE_STATE_POISONED ? MOTE_ESTATE : MOTE_OK);
-}
-
-/* With disarm only in the end, so that try_all() learns whether a call was failed. */
 static int make_sandbox(struct mote_error *err)
 {
 	int rc = mote_sandbox_create(w.engine, w.snapshot, w.host, NULL, &w.sandbox, err);
@@ -278,36 +221,29 @@ static int make_sandbox(struct mote_error *err)
 TEST_BOTH(fault__sandboxes)
 {
 	make_world(kind);
-	TRY_ALL(make_sandbox, kind == CONFINED ? 8 : 5);
+	TRY_ALL(kind == CONFINED ? 8u : 5u, "sandbox", .run = make_sandbox);
 	world_free(&w);
 }
 
-static bool is_started;
-
-/* A sandbox that is made before the call that is tested; the injector counts from there on. */
-static unsigned armed;
-
-static int use_sandbox(int (*use)(struct mote_error *err), struct mote_error *err)
+static void prepare_new(void)
 {
-	struct mote_error own;
-	CHECK_EQ(mote_sandbox_create(w.engine, w.snapshot, w.host, NULL, &w.sandbox, &own),
-		 MOTE_OK);
-	if (is_started)
-		CHECK_EQ(mote_sandbox_start(w.sandbox, 0, &own), MOTE_OK);
-	fault_arm(armed);
-	int rc = use(err);
-	bool has_failed = fault_disarm();
-	check_sandbox(rc);
+	world_sandbox(&w, NULL);
+}
+
+static void prepare_ready(void)
+{
+	world_sandbox(&w, NULL);
+	OK(&w, mote_sandbox_start(w.sandbox, 0, &w.err));
+}
+
+/* What is left after a failure works, or is poisoned. */
+static void check_sandbox(int rc)
+{
+	bool is_poisoned = mote_sandbox_state(w.sandbox) == MOTE_STATE_POISONED;
+	CHECK(rc < 0 || !is_poisoned);
+	CHECK_EQ(call_with(&w.err), is_poisoned ? MOTE_ESTATE : MOTE_OK);
 	mote_sandbox_destroy(w.sandbox);
 	w.sandbox = NULL;
-	/* For the caller's fault_disarm(). */
-	if (has_failed) {
-		fault_arm(1);
-		free(calloc(1, 1));
-	} else {
-		fault_arm(0);
-	}
-	return rc;
 }
 
 static int start_it(struct mote_error *err)
@@ -315,85 +251,35 @@ static int start_it(struct mote_error *err)
 	return mote_sandbox_start(w.sandbox, 10000000000, err);
 }
 
-static int start_new(struct mote_error *err)
-{
-	return use_sandbox(start_it, err);
-}
-
-static int call_new(struct mote_error *err)
-{
-	return use_sandbox(call_with, err);
-}
-
-/* As try_all(), but what is made before does not count. */
-static unsigned try_uses(attempt attempt)
-{
-	for (armed = 1; armed <= CALLS_MAX; armed++) {
-		for (unsigned with_error = 0; with_error < 2; with_error++) {
-			struct fault_live before = fault_live();
-			memset(&w.err, 0, sizeof w.err);
-			int rc = attempt(with_error ? &w.err : NULL);
-			bool has_failed = fault_disarm();
-			CHECK_EQ(rc < 0, has_failed);
-			if (rc < 0 && with_error)
-				check_error(rc);
-			CHECK(same_live(before, fault_live()));
-			if (!has_failed && with_error)
-				return armed - 1;
-		}
-	}
-	check_failed(__FILE__, __LINE__, "still failing after %u calls", CALLS_MAX);
-}
-
-#define TRY_USES(attempt, least)                                      \
-	do {                                                          \
-		unsigned count_ = try_uses(attempt);                  \
-		check_note("%s: %u calls that can fail", #attempt, count_); \
-		CHECK(count_ >= (least));                             \
-	} while (0)
-
-TEST_BOTH(fault__start)
-{
-	make_world(kind);
-	is_started = false;
-	/* The timer twice, random bytes. */
-	TRY_USES(start_new, 3);
-	world_free(&w);
-}
-
-TEST_BOTH(fault__first_calls)
-{
-	make_world(kind);
-	is_started = false;
-	TRY_USES(call_new, 4);
-	world_free(&w);
-}
-
-TEST_BOTH(fault__calls)
-{
-	make_world(kind);
-	is_started = true;
-	/* The timer twice, room for the result. */
-	TRY_USES(call_new, 3);
-	world_free(&w);
-}
-
 static int write_it(struct mote_error *err)
 {
 	return mote_sandbox_write(w.sandbox, TINY_DATA_GVA, large, 0x1000, err);
 }
 
-static int write_new(struct mote_error *err)
+static int read_it(struct mote_error *err)
 {
-	return use_sandbox(write_it, err);
+	return mote_sandbox_read(w.sandbox, TINY_DATA_GVA, large, 0x1000, err);
 }
 
-/* Needs nothing of the system: frames are there, the machine's slots are the double's. */
-TEST_BOTH(fault__writes)
+TEST_BOTH(fault__sandboxes_in_use)
 {
 	make_world(kind);
-	is_started = true;
-	TRY_USES(write_new, 0);
+	/* The timer twice, random bytes. */
+	TRY_ALL(3, "start", prepare_new, start_it, check_sandbox, false);
+	/* And room for the result. */
+	TRY_ALL(4, "first call", prepare_new, call_with, check_sandbox, false);
+	TRY_ALL(3, "call", prepare_ready, call_with, check_sandbox, false);
+	world_free(&w);
+}
+
+/* Memory needs nothing of the system: the frames are there, and slots are the double's. */
+TEST_BOTH(fault__memory)
+{
+	const struct trial write = {"write", prepare_ready, write_it, check_sandbox, false};
+	const struct trial read = {"read", prepare_ready, read_it, check_sandbox, false};
+	make_world(kind);
+	CHECK_EQ(try_all(&write), 0);
+	CHECK_EQ(try_all(&read), 0);
 	world_free(&w);
 }
 

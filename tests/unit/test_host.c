@@ -28,14 +28,14 @@ static mote_host *new_host(void)
 	return host;
 }
 
-#define REFUSES(part, ...)                                                                   \
-	do {                                                                                 \
-		mote_host *host_ = new_host();                                               \
-		const struct mote_host_function f_ = {                                       \
-			.size = sizeof f_, .name = "f", .callback = nothing, __VA_ARGS__};   \
-		FAILS(&w, mote_host_add(host_, &f_, &w.err), MOTE_EINVAL);                   \
-		CHECK_HAS(w.err.message, part);                                              \
-		mote_host_unref(host_);                                                      \
+#define REFUSES(part, ...)                                                                 \
+	do {                                                                               \
+		mote_host *host_ = new_host();                                             \
+		const struct mote_host_function f_ = {                                     \
+			.size = sizeof f_, .name = "f", .callback = nothing, __VA_ARGS__}; \
+		FAILS(&w, mote_host_add(host_, &f_, &w.err), MOTE_EINVAL);                 \
+		CHECK_HAS(w.err.message, part);                                            \
+		mote_host_unref(host_);                                                    \
 	} while (0)
 
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -218,23 +218,23 @@ static void ask(struct double_machine *m, struct mote__exit *exit)
 
 static const struct double_guest asker = {NULL, ask, NULL};
 
-#define ASK(name_, result_, ...)                                                             \
-	do {                                                                                 \
-		const struct mote_value a_[] = {mote_void(), __VA_ARGS__};                   \
-		memset(&asked, 0, sizeof asked);                                             \
-		asked.name = (name_);                                                        \
-		asked.result = (result_);                                                    \
-		asked.count = (uint32_t)(sizeof a_ / sizeof a_[0]) - 1;                      \
-		memcpy(asked.arguments, a_ + 1, asked.count * sizeof a_[0]);                 \
-		OK(&w, world_call(&w, MOTE_I32, NULL));                                      \
-		CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);                   \
+#define ASK(name_, result_, ...)                                             \
+	do {                                                                 \
+		const struct mote_value a_[] = {mote_void(), __VA_ARGS__};   \
+		memset(&asked, 0, sizeof asked);                             \
+		asked.name = (name_);                                        \
+		asked.result = (result_);                                    \
+		asked.count = (uint32_t)(sizeof a_ / sizeof a_[0]) - 1;      \
+		memcpy(asked.arguments, a_ + 1, asked.count * sizeof a_[0]); \
+		OK(&w, world_call(&w, MOTE_I32, NULL));                      \
+		CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);   \
 	} while (0)
 
 /* The guest got an error with exactly this text. */
-#define HEARD(expected)                    \
-	do {                               \
-		CHECK(asked.is_error);     \
-		CHECK_EQ(asked.code, 17);  \
+#define HEARD(expected)                          \
+	do {                                     \
+		CHECK(asked.is_error);           \
+		CHECK_EQ(asked.code, 17);        \
 		CHECK_STR(asked.text, expected); \
 	} while (0)
 
@@ -868,8 +868,7 @@ TEST(host__missing_imports_are_listed)
 	FAILS(&w, make(), MOTE_EIMPORT);
 	CHECK_STR(w.err.message, "the host lacks functions that the guest imports: "
 				 "add(i32, i32) -> i32");
-	OK(&w, MOTE_HOST_ADD(w.host, "add", nothing, NULL, &w.err, MOTE_I32, MOTE_I32,
-			     MOTE_I32));
+	OK(&w, MOTE_HOST_ADD(w.host, "add", nothing, NULL, &w.err, MOTE_I32, MOTE_I32, MOTE_I32));
 	OK(&w, make());
 	world_free(&w);
 }
@@ -878,8 +877,7 @@ TEST(host__imports_of_another_signature_are_refused)
 {
 	world_with_imports();
 	add("upper", mirror, MOTE_BYTES, MOTE_STRING);
-	OK(&w, MOTE_HOST_ADD(w.host, "add", nothing, NULL, &w.err, MOTE_I32, MOTE_I32,
-			     MOTE_U32));
+	OK(&w, MOTE_HOST_ADD(w.host, "add", nothing, NULL, &w.err, MOTE_I32, MOTE_I32, MOTE_U32));
 	OK(&w, MOTE_HOST_ADD(w.host, "tick", nothing, NULL, &w.err, MOTE_VOID, MOTE_I32));
 	FAILS(&w, make(), MOTE_EIMPORT);
 	CHECK_HAS(w.err.message, "upper(string) -> string (has another signature); "

@@ -76,13 +76,13 @@ static void check_thread(void)
 	CHECK(!is_pending(SIGRTMIN));
 }
 
-#define CANCELS(call)                                                            \
-	do {                                                                     \
-		FAILS(&w, call, MOTE_ECANCELED);                                 \
+#define CANCELS(call)                                                             \
+	do {                                                                      \
+		FAILS(&w, call, MOTE_ECANCELED);                                  \
 		CHECK_STR(w.err.message, "Execution was cancelled by the host."); \
-		CHECK(w.err.poisoned == 1 && w.err.has_fault == 0);              \
-		CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_POISONED);    \
-		check_thread();                                                  \
+		CHECK(w.err.poisoned == 1 && w.err.has_fault == 0);               \
+		CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_POISONED);     \
+		check_thread();                                                   \
 	} while (0)
 
 /* A thread that waits for a guest to spin, and interrupts it: then that is heard. (Before, it might
@@ -781,7 +781,8 @@ TEST_BOTH(interrupt__the_mask_is_restored_after_failures)
 	world_free(&w);
 }
 
-/* In a host function the signal is blocked, so that no system call of the application ends early. */
+/* In a host function the signal is blocked, so that no system call of the application ends early.
+ */
 static int look_at_mask(void *cookie, const struct mote_value *arguments, mote_reply *reply)
 {
 	sigset_t mask;

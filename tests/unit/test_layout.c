@@ -51,10 +51,10 @@ static int make(const struct mote__layout_config *config)
 	return mote__layout_make(config, &elf, &layout, &err);
 }
 
-#define MAKES(config)                                                          \
-	do {                                                                   \
-		if (make(config) != MOTE_OK)                                   \
-			check_failed(__FILE__, __LINE__, "%s", err.message);   \
+#define MAKES(config)                                                        \
+	do {                                                                 \
+		if (make(config) != MOTE_OK)                                 \
+			check_failed(__FILE__, __LINE__, "%s", err.message); \
 	} while (0)
 
 #define REFUSES(config, code, part)           \
@@ -227,8 +227,7 @@ TEST(layout__parts_that_overlap_are_refused)
 	c.heap_bytes = 0x400000 - 0x6000;
 	MAKES(&c);
 	c.heap_bytes++;
-	REFUSES(&c, MOTE_EIMAGE,
-		"heap at 0x6000 (0x3fb000 bytes) overlaps image at 0x400000");
+	REFUSES(&c, MOTE_EIMAGE, "heap at 0x6000 (0x3fb000 bytes) overlaps image at 0x400000");
 	/* The image lies over the PEB. */
 	c = config_for(&(struct tiny_options){.is_fixed = true, .base_va = 0x4000});
 	REFUSES(&c, MOTE_EIMAGE, "overlaps PEB at 0x5000");
@@ -254,8 +253,7 @@ TEST(layout__limits_of_buffers)
 	for (size_t i = 0; i < 2; i++) {
 		struct mote__layout_config c = kinds[i] ? confined() : stock();
 		c.input_bytes = 0x1FFF;
-		REFUSES(&c, MOTE_EINVAL,
-			"input_bytes is 0x1fff, limits are 0x2000 to 0x3fffff000");
+		REFUSES(&c, MOTE_EINVAL, "input_bytes is 0x1fff, limits are 0x2000 to 0x3fffff000");
 		c.input_bytes = 0x2000;
 		MAKES(&c);
 		c.input_bytes = REGION_MAX + 1;
@@ -312,8 +310,7 @@ TEST(layout__limits_of_scratch)
 	MAKES(&c);
 	CHECK_EQ(layout.frame_count, 0x1B - 8 - 7 - 3);
 	c.scratch_bytes = 0x1A000;
-	REFUSES(&c, MOTE_ETOOBIG,
-		"scratch_bytes is 0x1a000, limits are 0x1b000 to 0x3fffff000");
+	REFUSES(&c, MOTE_ETOOBIG, "scratch_bytes is 0x1a000, limits are 0x1b000 to 0x3fffff000");
 	c.scratch_bytes = 0x13000;
 	REFUSES(&c, MOTE_ETOOBIG, "scratch_bytes is 0x13000, limits are 0x14000 to");
 	c.scratch_bytes = 0x48001;
@@ -369,7 +366,7 @@ TEST(layout__pages_of_a_confined_guest_have_the_access_of_their_segments)
 	MAKES(&c);
 	build();
 	CHECK_EQ(leaf(0x1000), 1ull << 63 | 0x1000 | 0x065); /* constants */
-	CHECK_EQ(leaf(0x2000), 0x2000 | 0x065);		     /* code */
+	CHECK_EQ(leaf(0x2000), 0x2000 | 0x065);              /* code */
 	CHECK_EQ(leaf(0x5000), 1ull << 63 | 0x5000 | 0x065); /* PEB */
 	CHECK_EQ(leaf(0x6000), 1ull << 63 | 0x6000 | 0x065); /* init data */
 	CHECK_EQ(part("constants")->gva, 0x1000);
@@ -387,8 +384,9 @@ TEST(layout__nothing_of_a_confined_guest_is_writable_and_executable)
 	for (uint32_t access = 0; access < 8; access++) {
 		c.init_access = access | MOTE_READ;
 		if ((c.init_access & MOTE_WRITE) && (c.init_access & MOTE_EXECUTE)) {
-			REFUSES(&c, MOTE_EINVAL, "init_data_access is 0x7: memory of a confined "
-						 "guest is not writable and executable");
+			REFUSES(&c, MOTE_EINVAL,
+				"init_data_access is 0x7: memory of a confined "
+				"guest is not writable and executable");
 			continue;
 		}
 		MAKES(&c);

@@ -79,7 +79,7 @@ TEST_BOTH(memory__what_is_written_is_read)
 {
 	static const struct {
 		uint64_t at, len;
-	} rows[] = {{0, 1},	    {PAGE - 1, 1},     {PAGE - 1, 2},	      {5, PAGE},
+	} rows[] = {{0, 1},         {PAGE - 1, 1},      {PAGE - 1, 2},        {5, PAGE},
 		    {0, 20 * PAGE}, {11 * PAGE + 7, 3}, {19 * PAGE + 4095, 1}};
 	ready(kind);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -342,11 +342,10 @@ TEST(memory__copies_keep_a_page_unexecutable)
 TEST(memory__writes_stay_out_of_the_library_s_pages)
 {
 	ready(CONFINED);
-	const uint64_t bad[] = {MOTE__PAGE_GVA(MOTE__PARAMS_PAGE),
-				MOTE__PAGE_GVA(MOTE__LEAVES_PAGE),
-				MOTE__SELF_GVA + TINY_DATA_GVA / PAGE * 8,
-				MOTE__SELF_GVA + (MOTE__SELF_GVA >> 9 & 0x7FFFFFFFF8),
-				w.snapshot->layout.log_gva};
+	const uint64_t bad[] = {
+		MOTE__PAGE_GVA(MOTE__PARAMS_PAGE), MOTE__PAGE_GVA(MOTE__LEAVES_PAGE),
+		MOTE__SELF_GVA + TINY_DATA_GVA / PAGE * 8,
+		MOTE__SELF_GVA + (MOTE__SELF_GVA >> 9 & 0x7FFFFFFFF8), w.snapshot->layout.log_gva};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		BAD_ADDRESS(write_at(bad[i], 8), bad[i], "is not the guest's");
 	BAD_ADDRESS(write_at(MOTE__SYSTEM_GVA, 8), MOTE__SYSTEM_GVA, "");
@@ -359,7 +358,8 @@ TEST(memory__writes_stay_out_of_the_library_s_pages)
 	world_free(&w);
 }
 
-/* ---- stock guests, whose tables are their own ------------------------------------------------- */
+/* ---- stock guests, whose tables are their own -------------------------------------------------
+ */
 
 /* Where the leaf for gva stands, in memory. */
 static uint64_t *leaf_at(uint64_t gva, uint64_t *entry_gpa)
@@ -389,7 +389,7 @@ static uint64_t *leaf(uint64_t gva)
 
 TEST(memory__a_leaf_to_nowhere_is_mapped_to_nothing)
 {
-	static const uint64_t nowhere[] = {0,	       0x800000000,	  0xFFFFB7000, 0x1000000000,
+	static const uint64_t nowhere[] = {0,          0x800000000,    0xFFFFB7000, 0x1000000000,
 					   0x40000000, 0xFFFFFFFFFF000};
 	ready(STOCK);
 	for (size_t i = 0; i < sizeof nowhere / sizeof nowhere[0]; i++) {
@@ -486,8 +486,8 @@ TEST(memory__a_write_over_the_allocator_s_words_ends)
 
 TEST(memory__hostile_allocator_words_are_bounded)
 {
-	static const uint64_t words[] = {0,	     1,		  0xFFFFC6FFF,	0xFFFFFD000,
-					 UINT64_MAX, 0x1000000000, 0xFFFFC7001, 1ull << 63};
+	static const uint64_t words[] = {
+		0, 1, 0xFFFFC6FFF, 0xFFFFFD000, UINT64_MAX, 0x1000000000, 0xFFFFC7001, 1ull << 63};
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
 		ready(STOCK);
 		memcpy(double_gpa(w.machine, 0x1000000000 - 0x10, 8), &words[i], 8);
@@ -524,8 +524,8 @@ TEST(memory__a_stock_guest_has_all_frames_of_a_large_scratch)
 		.size = sizeof o, .scratch_bytes = 64u << 20, .heap_bytes = 32u << 20};
 	uint8_t *large = calloc(1, 32u << 20);
 	ready_with(STOCK, &o, 0);
-	OK(&w, mote_sandbox_write(w.sandbox, w.snapshot->layout.heap_gva, large, 32u << 20,
-				  &w.err));
+	OK(&w,
+	   mote_sandbox_write(w.sandbox, w.snapshot->layout.heap_gva, large, 32u << 20, &w.err));
 	CHECK_EQ(world_statistics(&w).frames_used, 8192);
 	free(large);
 	world_free(&w);
@@ -555,8 +555,8 @@ TEST(memory__tables_in_shared_memory_are_not_written)
 	/* The level-2 entry for the second 2 MiB leads to the page of init data. */
 	uint64_t level3 = ROOT[0] & 0xFFFFFFFFFF000;
 	uint64_t *table3 = (uint64_t *)(void *)double_gpa(w.machine, level3, 4096);
-	uint64_t *table2 = (uint64_t *)(void *)double_gpa(
-		w.machine, table3[0] & 0xFFFFFFFFFF000, 4096);
+	uint64_t *table2 =
+		(uint64_t *)(void *)double_gpa(w.machine, table3[0] & 0xFFFFFFFFFF000, 4096);
 	table2[2] = w.snapshot->layout.init_gpa | 0x23;
 	OK(&w, read_at(0x400080, 1));
 	CHECK_EQ(back[0], 0x81);
@@ -572,8 +572,8 @@ TEST(memory__large_pages_of_a_stock_guest)
 	ready_with(STOCK, &o, 0);
 	uint64_t level3 = ROOT[0] & 0xFFFFFFFFFF000;
 	uint64_t *table3 = (uint64_t *)(void *)double_gpa(w.machine, level3, 4096);
-	uint64_t *table2 = (uint64_t *)(void *)double_gpa(
-		w.machine, table3[0] & 0xFFFFFFFFFF000, 4096);
+	uint64_t *table2 =
+		(uint64_t *)(void *)double_gpa(w.machine, table3[0] & 0xFFFFFFFFFF000, 4096);
 	table2[16] = 0x200000 | 0xE3;
 	OK(&w, read_at(16 * 0x200000 + 0x1234, 3 * PAGE));
 	BAD_ADDRESS(write_at(16 * 0x200000 + 8, 1), 16 * 0x200000 + 8, "lies in a large page");

@@ -141,11 +141,11 @@ TEST(snapshot__options_are_used)
 	drop();
 }
 
-#define REFUSES(part, ...)                                                            \
-	do {                                                                          \
+#define REFUSES(part, ...)                                                                \
+	do {                                                                              \
 		const struct mote_snapshot_options o_ = {.size = sizeof o_, __VA_ARGS__}; \
-		FAILS(&w, load(&o_), MOTE_EINVAL);                                    \
-		CHECK_HAS(w.err.message, part);                                       \
+		FAILS(&w, load(&o_), MOTE_EINVAL);                                        \
+		CHECK_HAS(w.err.message, part);                                           \
 	} while (0)
 
 TEST(snapshot__refuses_options_out_of_range)
@@ -255,8 +255,7 @@ TEST(snapshot__is_made_from_a_file)
 TEST(snapshot__names_a_file_that_cannot_be_read)
 {
 	snapshot = NULL;
-	FAILS(&w, mote_snapshot_from_file("/nonexistent/g", NULL, &snapshot, &w.err),
-	      MOTE_ESYSTEM);
+	FAILS(&w, mote_snapshot_from_file("/nonexistent/g", NULL, &snapshot, &w.err), MOTE_ESYSTEM);
 	CHECK_EQ(w.err.system_errno, ENOENT);
 	CHECK_STR(w.err.message, "reading /nonexistent/g: No such file or directory");
 	FAILS(&w, mote_snapshot_from_file("/tmp", NULL, &snapshot, &w.err), MOTE_ESYSTEM);
@@ -347,12 +346,12 @@ TEST(snapshot__a_stock_guest_lists_nothing)
 	drop();
 }
 
-#define SPOILED(part, ...)                            \
-	do {                                          \
-		use_functions();                      \
-		__VA_ARGS__;                          \
-		FAILS(&w, load(NULL), MOTE_EIMAGE);   \
-		CHECK_HAS(w.err.message, part);       \
+#define SPOILED(part, ...)                          \
+	do {                                        \
+		use_functions();                    \
+		__VA_ARGS__;                        \
+		FAILS(&w, load(NULL), MOTE_EIMAGE); \
+		CHECK_HAS(w.err.message, part);     \
 	} while (0)
 
 TEST(snapshot__refuses_tables_outside_the_image)
@@ -555,8 +554,9 @@ TEST(snapshot__the_peb_has_the_bytes_of_the_abi)
 {
 	use_stock();
 	OK(&w, load(NULL));
-	const uint64_t peb[8] = {0x4000,  0xFFFFFFFFFFFB7000, 0x4000, 0xFFFFFFFFFFFBB000, 0,
-				 0x26000, 0x20000,	      0x6000};
+	const uint64_t peb[8] = {
+		0x4000, 0xFFFFFFFFFFFB7000, 0x4000, 0xFFFFFFFFFFFBB000, 0, 0x26000, 0x20000,
+		0x6000};
 	CHECK_MEM(snapshot->memory + 0x5000, peb, sizeof peb);
 	drop();
 }
@@ -577,6 +577,7 @@ TEST(snapshot__refuses_an_image_that_wants_more_of_the_processor)
 	for (uint32_t level = 3; level <= 4; level++) {
 		image.note->baseline = level;
 		CHECK_EQ(load(NULL), MOTE_EIMAGE);
-		CHECK_HAS(w.err.message, level == 3 ? "x86-64-v3; guests get" : "x86-64-v4; guests get");
+		CHECK_HAS(w.err.message,
+			  level == 3 ? "x86-64-v3; guests get" : "x86-64-v4; guests get");
 	}
 }

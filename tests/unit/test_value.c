@@ -79,8 +79,8 @@ TEST(value__constructors_set_type_and_value)
 
 TEST(value__copies_numbers)
 {
-	const struct mote_value values[] = {mote_void(),     mote_i32(-1),   mote_u32(1),
-					    mote_i64(-1),    mote_u64(1),    mote_f32(0.5f),
+	const struct mote_value values[] = {mote_void(),     mote_i32(-1), mote_u32(1),
+					    mote_i64(-1),    mote_u64(1),  mote_f32(0.5f),
 					    mote_f64(-0.25), mote_bool(1)};
 	for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
 		struct mote_value copy;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The states that virtual processors start in: guest-abi 5.1 to 5.3, and those of confined guests. */
+/* The states that virtual processors start in: guest-abi 5.1 to 5.3, and those of confined guests.
+ */
 #include "world.h"
 
 #include "core/confined.h"
