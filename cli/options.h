@@ -36,6 +36,7 @@ struct options {
 	const char *svg;    /* file for the drawing */
 	uint64_t timeout_ns;
 	uint64_t heap_bytes, stack_bytes, input_bytes, output_bytes, scratch_bytes, memory_max;
+	uint64_t image_bytes_max;
 	uint64_t repeat;     /* calls; 1 when not given */
 	uint64_t iterations; /* bench: calls that are measured */
 	uint64_t creates;    /* bench: sandboxes that are measured */

@@ -42,6 +42,7 @@ static int load_image(struct session *session, const void *init_data, size_t ini
 		.heap_bytes = options->heap_bytes,
 		.stack_bytes = options->stack_bytes,
 		.scratch_bytes = options->scratch_bytes,
+		.image_bytes_max = options->image_bytes_max,
 		.init_data = init_data,
 		.init_data_bytes = init_data_bytes,
 		.ignore_extensions = options->ignore_extensions,

@@ -11,8 +11,9 @@
  *
  * Life cycle. mote_snapshot_from_file() reads a guest image once. mote_sandbox_create() makes a
  * virtual machine of it; its first call (or mote_sandbox_start()) lets the guest initialise itself.
- * mote_sandbox_call() calls a guest function. A guest that faults, aborts, breaks the protocol or
- * is cancelled leaves its sandbox *poisoned*: it can be read and destroyed, nothing else.
+ * mote_sandbox_call() calls a guest function. A guest that faults, aborts, breaks the protocol
+ * while it runs or is cancelled leaves its sandbox *poisoned* (struct mote_error says so): it can
+ * be read and destroyed, nothing else.
  *
  * Threads. A sandbox is used by one thread at a time and may move between threads. Different
  * sandboxes are independent. Engines, snapshots and frozen hosts may be shared by any number of
@@ -115,9 +116,11 @@ typedef struct mote_engine mote_engine;
 
 struct mote_engine_options {
 	size_t size;
-	const char *device;            /* path of the KVM device; default "/dev/kvm" */
-	int32_t signal_number;         /* ends a running guest; real-time signal, default SIGRTMIN.
-					* Must have no other use in threads that call guests */
+	const char *device; /* path of the KVM device; default "/dev/kvm" */
+	/* Ends a running guest; real-time signal, default SIGRTMIN. It, and SIGSTKFLT (sent in its
+	 * place when the process may queue no more signals), must have no other use in threads
+	 * that call guests. */
+	int32_t signal_number;
 	uint8_t allow_unfiltered_msrs; /* 1: accept a kernel without KVM_CAP_X86_MSR_FILTER */
 	uint8_t reserved[3];
 };
@@ -180,9 +183,11 @@ enum mote_family {
 #define MOTE_MIN_BUFFER_BYTES     0x2000u
 #define MOTE_DEFAULT_HEAP_BYTES   131072u
 #define MOTE_DEFAULT_SCRATCH_BYTES \
-	0x48000u                          /* stock guests; confined guests: as much as they need */
-#define MOTE_DEFAULT_STACK_BYTES 0x40000u /* confined guests whose note does not say */
-#define MOTE_MAX_REGION_BYTES    0x3FFFFF000ull
+	0x48000u                           /* stock guests; confined guests: as much as they need */
+#define MOTE_DEFAULT_STACK_BYTES  0x40000u /* confined guests whose note does not say */
+#define MOTE_MAX_NOTE_STACK_BYTES 0x800000u   /* most that an image's note may ask for */
+#define MOTE_DEFAULT_IMAGE_BYTES  0x10000000u /* most that an image may have in memory */
+#define MOTE_MAX_REGION_BYTES     0x3FFFFF000ull
 
 struct mote_snapshot_options {
 	size_t size;
@@ -198,8 +203,9 @@ struct mote_snapshot_options {
 	uint8_t ignore_extensions; /* 1: run the image as a stock guest, in ring 0 */
 	uint8_t executable_heap;   /* 1: stock guests may execute their heap */
 	uint8_t reserved[2];
-	uint32_t msr_count;   /* stock guests: model-specific registers that ... */
-	const uint32_t *msrs; /* ... may be read and written; at most 15 */
+	uint32_t msr_count;       /* stock guests: model-specific registers that ... */
+	const uint32_t *msrs;     /* ... may be read and written; at most 15 */
+	uint64_t image_bytes_max; /* most memory that the image may take; default 256 MiB */
 };
 
 /** Make a snapshot of the guest image (ELF) at path. Entering it means: initialise.
@@ -432,14 +438,16 @@ typedef struct mote_sandbox mote_sandbox;
 
 struct mote_sandbox_options {
 	size_t size;
-	uint64_t memory_max; /* most private guest memory, bytes, rounded up to pages; default:
-				scratch */
-	uint32_t log_level;  /* enum mote_log_level, most the guest sends; default MOTE_LOG_ERROR;
-			      * MOTE_LOG_SILENT for none */
+	/* Most private guest memory, bytes, rounded up to pages. Default: heap, stack and
+	 * MOTE_DEFAULT_MEMORY_BYTES for the image's data; stock guests: scratch. */
+	uint64_t memory_max;
+	uint32_t log_level; /* enum mote_log_level, most the guest sends; default MOTE_LOG_ERROR;
+			     * MOTE_LOG_SILENT for none */
 	uint32_t reserved;
 	void *user_data; /* passed to host functions and sinks */
 };
-#define MOTE_LOG_SILENT 0xFFu
+#define MOTE_LOG_SILENT           0xFFu
+#define MOTE_DEFAULT_MEMORY_BYTES 0x4000000u
 
 /**
  * Make a virtual machine that runs from snapshot with host, which is frozen by this. The guest has
@@ -450,7 +458,8 @@ MOTE_API MOTE_MUST_USE int mote_sandbox_create(mote_engine *engine, mote_snapsho
 					       mote_host *host,
 					       const struct mote_sandbox_options *options,
 					       mote_sandbox **sandbox, struct mote_error *err);
-/** Destroy; NULL is allowed, any state but running. Since: 0.1 */
+/** Destroy; NULL is allowed. In state running (called by a host function of this sandbox) it does
+ * nothing. Since: 0.1 */
 MOTE_API void mote_sandbox_destroy(mote_sandbox *sandbox);
 
 /** Let the guest initialise itself now, where the first call would. timeout_ns: 0 for none.
@@ -528,9 +537,9 @@ MOTE_API const char *mote_state_name(uint32_t state);
 /** user_data of the options. Since: 0.1 */
 MOTE_API void *mote_sandbox_user_data(const mote_sandbox *sandbox);
 
-/** Copy len bytes out of the guest at virtual address gva, through its own page tables. buffer is
- * written only on success. States: all but running and broken. MOTE_EADDR: not mapped; fault_gva is
- * the first bad byte. Since: 0.1 */
+/** Copy len bytes out of the guest at virtual address gva, through the page tables that it started
+ * with (a stock guest may have loaded others). buffer is written only on success. States: all but
+ * running and broken. MOTE_EADDR: not mapped; fault_gva is the first bad byte. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_sandbox_read(mote_sandbox *sandbox, uint64_t gva, void *buffer,
 					     size_t len, struct mote_error *err);
 /** Copy len bytes into the guest. Pages must be writable in the guest's tables, or copy-on-write,

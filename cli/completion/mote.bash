@@ -9,18 +9,18 @@
 _mote_options() {
 	case $1 in
 	run) echo "--call --result --raw --output --repeat --stats --timeout --log-level
-		--init-data --heap --stack --input --output-buffer --scratch --memory-max
+		--init-data --heap --stack --input --output-buffer --scratch --image-max --memory-max
 		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
 		--help" ;;
 	call) echo "--result --raw --output --repeat --stats --timeout --log-level --init-data
-		--heap --stack --input --output-buffer --scratch --memory-max
+		--heap --stack --input --output-buffer --scratch --image-max --memory-max
 		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
 		--help" ;;
-	inspect) echo "--svg --exports --init-data --heap --stack --input --output-buffer --scratch
+	inspect) echo "--svg --exports --init-data --heap --stack --input --output-buffer --scratch --image-max
 		--ignore-extensions --executable-heap --json --help" ;;
 	doctor) echo "--device --json --help" ;;
 	bench) echo "--result --iterations --creates --timeout --log-level --init-data --heap --stack
-		--input --output-buffer --scratch --memory-max --ignore-extensions
+		--input --output-buffer --scratch --image-max --memory-max --ignore-extensions
 		--executable-heap --device --allow-unfiltered-msrs --json --help" ;;
 	esac
 }
@@ -30,7 +30,7 @@ _mote_takes_value() {
 	case $1 in
 	--call | --result | --output | --repeat | --iterations | --creates | --svg | --timeout | \
 		--log-level | --init-data | --heap | --stack | --input | --output-buffer | \
-		--scratch | --memory-max | --device | -[ctonld]) return 0 ;;
+		--scratch | --image-max | --memory-max | --device | -[ctonld]) return 0 ;;
 	esac
 	return 1
 }

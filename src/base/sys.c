@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,6 +94,9 @@ int mote__sys_read_file(const char *path, size_t limit, uint8_t **bytes, size_t 
 
 int mote__sys_memory_object(const char *name, uint64_t bytes)
 {
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && bytes > limit.rlim_cur)
+		return -EFBIG;
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
@@ -177,6 +181,11 @@ uint64_t mote__sys_monotonic_ns(void)
 uint64_t mote__sys_realtime_ns(void)
 {
 	return clock_ns(CLOCK_REALTIME);
+}
+
+pid_t mote__sys_process(void)
+{
+	return getpid();
 }
 
 uint64_t mote__sys_counter(void)

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /** Zeroed memory, or NULL. Free with mote__free(). */
 void *mote__alloc(size_t count, size_t bytes);
@@ -24,7 +25,8 @@ int mote__sys_ioctl(int fd, unsigned long request, void *argument);
 /** A file's bytes (at most limit: else -EFBIG), in memory from mote__alloc(). */
 int mote__sys_read_file(const char *path, size_t limit, uint8_t **bytes, size_t *len);
 
-/** A memory object of bytes bytes, zero, closed on exec. */
+/** A memory object of bytes bytes, zero, closed on exec. -EFBIG where the process may not have a
+ * file of that size (RLIMIT_FSIZE); asking the kernel would kill it. */
 int mote__sys_memory_object(const char *name, uint64_t bytes);
 /** Forbid writing, growing and shrinking; no writable shared mapping may exist. */
 int mote__sys_seal(int fd);
@@ -53,6 +55,8 @@ int mote__sys_random(void *bytes, size_t len);
 /** Nanoseconds of CLOCK_MONOTONIC, and of CLOCK_REALTIME. */
 uint64_t mote__sys_monotonic_ns(void);
 uint64_t mote__sys_realtime_ns(void);
+/** Number of this process. */
+pid_t mote__sys_process(void);
 /** The processor's time stamp counter. */
 uint64_t mote__sys_counter(void);
 

@@ -17,6 +17,7 @@ struct machine {
 	struct mote__kvm *kvm;
 	int vm, vcpu;
 	struct kvm_run *run;
+	pid_t process; /* that has run mapped: a child after fork() has not */
 };
 
 static int vcpu_ioctl(struct machine *m, unsigned long request, void *argument)
@@ -99,7 +100,8 @@ void mote__kvm_machine_destroy(struct mote__machine *machine)
 	struct machine *m = (struct machine *)machine;
 	if (!m)
 		return;
-	mote__sys_unmap(m->run, m->kvm->run_bytes);
+	if (m->process == mote__sys_process())
+		mote__sys_unmap(m->run, m->kvm->run_bytes);
 	mote__sys_close(m->vcpu);
 	mote__sys_close(m->vm);
 	mote__free(m);
@@ -118,6 +120,7 @@ int mote__kvm_machine_create(struct mote__hypervisor *hypervisor,
 	m->base.ops = hypervisor->ops;
 	m->kvm = (struct mote__kvm *)hypervisor;
 	m->vm = m->vcpu = -1;
+	m->process = mote__sys_process();
 	int rc = make(m, config, err);
 	if (rc < 0) {
 		mote__kvm_machine_destroy(&m->base);
@@ -364,12 +367,11 @@ static int machine_run(struct mote__machine *machine, const struct mote__general
 	if (rc < 0)
 		return rc;
 	m->base.entries++;
-	do
-		rc = vcpu_ioctl(m, KVM_RUN, NULL);
-	while (rc == -EAGAIN);
+	rc = vcpu_ioctl(m, KVM_RUN, NULL);
 	exit->data = 0;
 	exit->detail[0] = 0;
-	if (rc == -EINTR) {
+	/* EAGAIN: nothing ran; the caller looks whether it is to end, and comes back. */
+	if (rc == -EINTR || rc == -EAGAIN) {
 		exit->kind = MOTE__EXIT_INTERRUPTED;
 		return 0;
 	}

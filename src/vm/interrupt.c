@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -49,14 +50,21 @@ void mote_interrupt_unref(mote_interrupt *interrupt)
 	mote__free(interrupt);
 }
 
+/* Sent in place of the engine's signal when the kernel has no room to queue that one: a standard
+ * signal needs none. Nothing in Linux sends it (signal(7)). */
+#define SPARE_SIGNAL SIGSTKFLT
+
 /* pthread_kill() blocks all signals around the one system call that matters, and is twice as slow
  * for it. The number of a thread is in the identifier of its clock (the kernel's CPUCLOCK_PID); the
  * thread is there, because it takes itself away under the lock. */
 static bool signal_thread(const mote_interrupt *interrupt)
 {
 	clockid_t clock;
-	return pthread_getcpuclockid(interrupt->thread, &clock) == 0 &&
-	       tgkill(interrupt->process, (pid_t) ~(clock >> 3), interrupt->signal_number) == 0;
+	if (pthread_getcpuclockid(interrupt->thread, &clock) != 0)
+		return false;
+	pid_t thread = (pid_t) ~(clock >> 3);
+	return tgkill(interrupt->process, thread, interrupt->signal_number) == 0 ||
+	       tgkill(interrupt->process, thread, SPARE_SIGNAL) == 0;
 }
 
 int mote_interrupt_send(mote_interrupt *interrupt)
@@ -82,17 +90,19 @@ static sigset_t set_of(int signal_number)
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, signal_number);
+	sigaddset(&set, SPARE_SIGNAL);
 	return set;
 }
 
-/* Take the signal if it is pending. */
+/* Take the signal if it is pending. The C library's sigtimedwait() is a cancellation point: a
+ * thread must not unwind out of a call. */
 static bool take(int signal_number)
 {
 	const struct timespec now = {0};
 	const sigset_t set = set_of(signal_number);
-	int rc;
+	long rc;
 	do
-		rc = sigtimedwait(&set, NULL, &now);
+		rc = syscall(SYS_rt_sigtimedwait, &set, NULL, &now, 8);
 	while (rc < 0 && errno == EINTR);
 	return rc >= 0;
 }
@@ -109,6 +119,7 @@ static int sync_machine_mask(mote_sandbox *sandbox, const sigset_t *old, struct 
 {
 	sigset_t mask = *old;
 	sigdelset(&mask, sandbox->interrupt->signal_number);
+	sigdelset(&mask, SPARE_SIGNAL);
 	if (sandbox->has_machine_mask && memcmp(&mask, &sandbox->machine_mask, 8) == 0)
 		return MOTE_OK;
 	int rc = sandbox->machine->ops->set_signal_mask(sandbox->machine, &mask, err);
@@ -119,11 +130,21 @@ static int sync_machine_mask(mote_sandbox *sandbox, const sigset_t *old, struct 
 	return MOTE_OK;
 }
 
-/* The timer signals one thread; a sandbox that moved needs another. A new thread often gets the
- * pthread_t of one that ended, hence the kernel's number. */
+/* A number of this thread that no other thread of the process ever has: a pthread_t, and even the
+ * kernel's number, is given to later threads again. */
+static uint64_t thread_number(void)
+{
+	static _Atomic uint64_t last;
+	static _Thread_local uint64_t own;
+	if (!own)
+		own = atomic_fetch_add(&last, 1) + 1;
+	return own;
+}
+
+/* The timer signals one thread; a sandbox that moved needs another. */
 static int sync_timer(mote_sandbox *sandbox, struct mote_error *err)
 {
-	pid_t self = gettid();
+	uint64_t self = thread_number();
 	if (sandbox->has_timer && sandbox->timer_thread == self)
 		return MOTE_OK;
 	if (sandbox->has_timer)
@@ -131,7 +152,7 @@ static int sync_timer(mote_sandbox *sandbox, struct mote_error *err)
 	sandbox->has_timer = false;
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
 				 .sigev_signo = sandbox->interrupt->signal_number};
-	event._sigev_un._tid = self;
+	event._sigev_un._tid = gettid();
 	if (timer_create(CLOCK_MONOTONIC, &event, &sandbox->timer) < 0)
 		return mote__fail_system(err, errno == EAGAIN ? MOTE_ENOMEM : MOTE_ESYSTEM, errno,
 					 "timer_create");
@@ -158,6 +179,19 @@ static int arm(mote_sandbox *sandbox, uint64_t timeout_ns, struct mote__run_guar
 	return MOTE_OK;
 }
 
+/* Unblock what was not blocked before. The rest of the mask may be a host function's doing by now.
+ */
+static void unblock(const mote_interrupt *interrupt, const struct mote__run_guard *guard)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	if (!sigismember(&guard->old_mask, interrupt->signal_number))
+		sigaddset(&set, interrupt->signal_number);
+	if (!sigismember(&guard->old_mask, SPARE_SIGNAL))
+		sigaddset(&set, SPARE_SIGNAL);
+	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int mote__guard_begin(mote_sandbox *sandbox, uint64_t timeout_ns, struct mote__run_guard *guard,
 		      struct mote_error *err)
 {
@@ -170,7 +204,7 @@ int mote__guard_begin(mote_sandbox *sandbox, uint64_t timeout_ns, struct mote__r
 	if (rc == MOTE_OK && timeout_ns)
 		rc = arm(sandbox, timeout_ns, guard, err);
 	if (rc < 0) {
-		(void)pthread_sigmask(SIG_SETMASK, &guard->old_mask, NULL);
+		unblock(interrupt, guard);
 		return rc;
 	}
 	(void)pthread_mutex_lock(&interrupt->lock);
@@ -197,7 +231,7 @@ void mote__guard_end(mote_sandbox *sandbox, struct mote__run_guard *guard)
 		drain(interrupt->signal_number);
 	else if (is_sent)
 		(void)take(interrupt->signal_number);
-	(void)pthread_sigmask(SIG_SETMASK, &guard->old_mask, NULL);
+	unblock(interrupt, guard);
 }
 
 /* Whether the call was cancelled; if not, guest code counts as running from here on. */
@@ -221,6 +255,16 @@ static bool leave(mote_interrupt *interrupt)
 	return is_canceled;
 }
 
+/* An entry was interrupted and the call goes on. If it was by a signal that a host function has
+ * blocked meanwhile, that must be blocked inside, too, or it would interrupt for ever. */
+static int resume(mote_sandbox *sandbox)
+{
+	sigset_t mask;
+	drain(sandbox->interrupt->signal_number);
+	(void)pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	return sync_machine_mask(sandbox, &mask, NULL) < 0 ? -EIO : 0;
+}
+
 bool mote__guard_run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 		     const struct mote__general *general, struct mote__exit *exit, int *rc)
 {
@@ -238,6 +282,8 @@ bool mote__guard_run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 			return true;
 		/* Registers that were given are the processor's by now. */
 		general = NULL;
-		drain(sandbox->interrupt->signal_number);
+		*rc = resume(sandbox);
+		if (*rc < 0)
+			return false;
 	}
 }

@@ -63,6 +63,7 @@ struct mote_snapshot {
 	char version[MOTE__ELF_VERSION_BYTES];
 	uint64_t entry_gva, dispatch_gva, syscall_gva;
 	int memory_fd, table_fd;
+	pid_t process;         /* that has the mappings */
 	const uint8_t *memory; /* offset = gpa; [0, base_gpa) is a hole */
 	const uint8_t *tables;
 	struct mote__functions exports, imports;
@@ -192,7 +193,7 @@ struct mote_sandbox {
 	mote_interrupt *interrupt;
 	sigset_t machine_mask;
 	bool has_machine_mask, has_timer;
-	pid_t timer_thread;
+	uint64_t timer_thread; /* a number of interrupt.c */
 	timer_t timer;
 
 	struct mote_statistics statistics;

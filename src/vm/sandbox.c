@@ -241,6 +241,9 @@ static int set_frames(mote_sandbox *sandbox, uint64_t memory_max, struct mote_er
 	uint64_t fixed =
 		l->is_confined ? 0 : l->frames_offset + l->family->kept_pages * MOTE_PAGE_BYTES;
 	uint64_t frames = l->frame_count;
+	/* The image has a say in the size of scratch, but not in how much of it becomes memory. */
+	if (!memory_max && l->is_confined)
+		memory_max = l->heap_bytes + l->stack_bytes + MOTE_DEFAULT_MEMORY_BYTES;
 	if (memory_max) {
 		uint64_t bytes = memory_max > fixed ? memory_max - fixed : 0;
 		frames = smaller(bytes / MOTE_PAGE_BYTES + (bytes % MOTE_PAGE_BYTES != 0), frames);
@@ -314,24 +317,30 @@ int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot, mote_host 
 	s->snapshot = mote_snapshot_ref(snapshot);
 	s->host = mote_host_ref(host);
 	s->transport = &mote__transport_s;
-	atomic_store(&host->is_frozen, true);
 	rc = make(s, options, err);
 	if (rc < 0) {
 		mote_sandbox_destroy(s);
 		return rc;
 	}
+	atomic_store(&host->is_frozen, true);
 	*sandbox = s;
 	return MOTE_OK;
 }
 
 void mote_sandbox_destroy(mote_sandbox *sandbox)
 {
-	if (!sandbox)
+	/* A host function that destroys its own sandbox would pull the ground from under the call.
+	 */
+	if (!sandbox || sandbox->state == MOTE_STATE_RUNNING)
 		return;
+	/* A child after fork() has neither scratch nor timer, and may have others in their place.
+	 */
+	bool is_own = mote__engine_check(sandbox->engine, NULL) == MOTE_OK;
 	if (sandbox->machine)
 		sandbox->machine->ops->machine_destroy(sandbox->machine);
-	mote__sys_unmap(sandbox->scratch, sandbox->snapshot->layout.scratch_bytes);
-	if (sandbox->has_timer)
+	if (is_own)
+		mote__sys_unmap(sandbox->scratch, sandbox->snapshot->layout.scratch_bytes);
+	if (is_own && sandbox->has_timer)
 		(void)timer_delete(sandbox->timer);
 	mote_interrupt_unref(sandbox->interrupt);
 	mote__free(sandbox->message);

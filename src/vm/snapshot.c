@@ -238,8 +238,11 @@ static int fill(mote_snapshot *s, const struct mote__elf *elf,
 
 static void snapshot_free(mote_snapshot *s)
 {
-	mote__sys_unmap((void *)(uintptr_t)s->memory, mote__snapshot_object_bytes(s));
-	mote__sys_unmap((void *)(uintptr_t)s->tables, s->layout.tables_bytes);
+	/* A child after fork() has neither mapping, and may have others there. */
+	if (s->process == mote__sys_process()) {
+		mote__sys_unmap((void *)(uintptr_t)s->memory, mote__snapshot_object_bytes(s));
+		mote__sys_unmap((void *)(uintptr_t)s->tables, s->layout.tables_bytes);
+	}
 	mote__sys_close(s->memory_fd);
 	mote__sys_close(s->table_fd);
 	mote__functions_free(&s->exports);
@@ -258,11 +261,24 @@ static uint32_t processor_level(void)
 	return has_2 ? 2 : 1;
 }
 
-static int check_image(const struct mote__elf *elf, struct mote_error *err)
+static int check_image(const struct mote__elf *elf, const struct mote_snapshot_options *o,
+		       struct mote_error *err)
 {
 	if (elf->bits != 64)
 		return mote__fail(err, MOTE_EIMAGE, "a %u-bit image: only 64-bit guests can be run",
 				  elf->bits);
+	uint64_t most = or_default(o->image_bytes_max, MOTE_DEFAULT_IMAGE_BYTES);
+	if (elf->image_bytes > most)
+		return mote__fail(err, MOTE_ETOOBIG,
+				  "the image has 0x%llx bytes in memory, image_bytes_max is 0x%llx",
+				  (unsigned long long)elf->image_bytes, (unsigned long long)most);
+	if (elf->note.present && !o->stack_bytes &&
+	    elf->note.stack_bytes > MOTE_MAX_NOTE_STACK_BYTES)
+		return mote__fail(err, MOTE_EIMAGE,
+				  "the image's note asks for 0x%llx bytes of stack, at most 0x%x "
+				  "unless the option stack_bytes is set",
+				  (unsigned long long)elf->note.stack_bytes,
+				  MOTE_MAX_NOTE_STACK_BYTES);
 	if (elf->note.present && elf->note.baseline > processor_level())
 		return mote__fail(err, MOTE_EIMAGE,
 				  "the image wants a processor of level x86-64-v%u; guests get "
@@ -291,7 +307,7 @@ int mote_snapshot_from_memory(const void *image, size_t len,
 	if (rc == MOTE_OK)
 		rc = mote__elf_parse(image, len, &elf, err);
 	if (rc == MOTE_OK)
-		rc = check_image(&elf, err);
+		rc = check_image(&elf, &o, err);
 	if (rc != MOTE_OK)
 		return rc;
 	mote_snapshot *s = mote__alloc(1, sizeof *s);
@@ -299,6 +315,7 @@ int mote_snapshot_from_memory(const void *image, size_t len,
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	s->references = 1;
 	s->memory_fd = s->table_fd = -1;
+	s->process = mote__sys_process();
 	rc = fill(s, &elf, &o, err);
 	if (rc < 0) {
 		snapshot_free(s);

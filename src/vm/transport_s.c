@@ -134,7 +134,8 @@ static int log_record(mote_sandbox *sandbox, struct mote_error *err)
 					    .module = record.source,
 					    .caller = record.caller,
 					    .file = record.file};
-	if (host->log)
+	/* Guests filter; one that does not is not heard. */
+	if (host->log && record.level <= sandbox->log_level)
 		host->log(host->log_cookie, sandbox->user_data, &out);
 	return MOTE_OK;
 }

@@ -54,17 +54,17 @@ const char *mote_state_name(uint32_t state)
 
 int mote_value_copy(const struct mote_value *value, struct mote_value *copy, struct mote_error *err)
 {
-	*copy = *value;
-	if (value->type != MOTE_STRING && value->type != MOTE_BYTES)
+	if (value->type != MOTE_STRING && value->type != MOTE_BYTES) {
+		*copy = *value;
 		return MOTE_OK;
+	}
 	/* One more byte, for a string's NUL; bytes and string have the same shape. */
 	char *data = value->bytes.len < SIZE_MAX ? mote__alloc(value->bytes.len + 1, 1) : NULL;
-	if (!data) {
-		copy->type = MOTE_VOID;
+	if (!data)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	}
 	if (value->bytes.len)
 		memcpy(data, value->bytes.data, value->bytes.len);
+	*copy = *value;
 	copy->bytes.data = data;
 	return MOTE_OK;
 }

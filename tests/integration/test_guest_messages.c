@@ -315,7 +315,7 @@ TEST(guest_messages__good_messages_by_hand_are_taken)
 {
 	struct system s;
 	uint8_t bytes[512];
-	OPEN(&s, "hostile_raw");
+	OPEN(&s, "hostile_raw", .sandbox.log_level = MOTE_LOG_INFO);
 	size_t len = good_message(0, bytes, sizeof bytes);
 	CHECK_STR(CALL_TEXT(&s, "message", mote_u32(HALT), mote_bytes(bytes, len)), "text");
 	len = good_message(2, bytes, sizeof bytes);

@@ -274,7 +274,7 @@ TEST(guest_stock__golden_results_are_decoded)
 TEST(guest_stock__golden_host_calls_and_logs_are_served)
 {
 	struct system s;
-	PROBE(&s);
+	PROBE(&s, .sandbox.log_level = MOTE_LOG_INFO);
 	CHECK_EQ(DO(&s, "host"), 77);
 	(void)DO(&s, "log_");
 	CHECK_STR(s.logged, "3 s c f.rs 7 m\n");

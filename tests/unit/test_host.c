@@ -804,7 +804,8 @@ static void write_log(struct double_machine *m, struct mote__exit *exit)
 TEST_BOTH(host__log_records_go_to_the_sink)
 {
 	const struct double_guest guest = {NULL, write_log, NULL};
-	const struct mote_sandbox_options o = {.size = sizeof o, .user_data = &logged};
+	const struct mote_sandbox_options o = {
+		.size = sizeof o, .log_level = MOTE_LOG_TRACE, .user_data = &logged};
 	world_make(&w, kind, &guest);
 	memset(&logged, 0, sizeof logged);
 	OK(&w, mote_host_on_log(w.host, log_sink, &logged, &w.err));
