@@ -25,6 +25,20 @@ mote__system_pages:
 	.set	run_info, mote__system_pages + MOTE__RUN_INFO_PAGE * 0x1000
 	.set	syscall_word, mote__system_pages + MOTE__IST_PAGE * 0x1000
 
+/* The next free frame: RCX = its frame word, RSI = address of its log entry. With none left the host
+ * is asked; it raises the limit and runs on, or never comes back. */
+	.macro	take_frame
+10:	mov	params + MOTE__PARAMS_NEXT(%rip), %rcx
+	cmp	params + MOTE__PARAMS_LIMIT(%rip), %rcx
+	jb	11f
+	out	%al, $MOTE__PORT_FRAMES
+	jmp	10b
+11:	addq	$0x1000, params + MOTE__PARAMS_NEXT(%rip)
+	mov	%rcx, %rsi
+	shr	$9, %rsi
+	add	params + MOTE__PARAMS_LOG_BIAS(%rip), %rsi
+	.endm
+
 /* ---- page 0: exception entries, ring 0 ------------------------------------------------------ */
 
 /*
@@ -54,21 +68,13 @@ page_fault:
 	jz	fatal_page_fault
 	mov	%rcx, window_entry(%rip)	/* old leaf: user, read-only, no-execute */
 	invlpg	window(%rip)
-1:	mov	params + MOTE__PARAMS_NEXT(%rip), %rcx
-	cmp	params + MOTE__PARAMS_LIMIT(%rip), %rcx
-	jae	2f
-	addq	$0x1000, params + MOTE__PARAMS_NEXT(%rip)
-	mov	%rcx, %rsi
-	shr	$9, %rsi
-	add	params + MOTE__PARAMS_LOG_BIAS(%rip), %rsi
+	take_frame
 	mov	%rax, (%rsi)
 	mov	%rcx, (%rdx)
 	mov	%cr2, %rsi
 	invlpg	(%rsi)				/* a speculative load may have refilled the old one */
 	lea	frame_copy(%rip), %rsp
 	iretq
-2:	out	%al, $MOTE__PORT_FRAMES
-	jmp	1b
 
 /* Not present: heap and stack are filled with zero frames (frames are zero when handed out). */
 demand_zero:
@@ -86,37 +92,21 @@ demand_zero:
 	lea	(%rdx,%rcx,8), %rdx
 	testb	$1, (%rdx)
 	jz	new_table
-2:	mov	params + MOTE__PARAMS_NEXT(%rip), %rcx
-	cmp	params + MOTE__PARAMS_LIMIT(%rip), %rcx
-	jae	3f
-	addq	$0x1000, params + MOTE__PARAMS_NEXT(%rip)
-	mov	%rcx, %rsi
-	shr	$9, %rsi
-	add	params + MOTE__PARAMS_LOG_BIAS(%rip), %rsi
+2:	take_frame
 	mov	%rax, (%rsi)
 	movabs	$MOTE__SELF_GVA, %rdx
 	mov	%rcx, (%rdx,%rax,8)
 	lea	frame_return(%rip), %rsp
 	iretq
-3:	out	%al, $MOTE__PORT_FRAMES
-	jmp	2b
 
 /* A leaf table for the range: takes a frame like a leaf does, and is logged by the address of the
  * entry that it went to. RDX = that address. */
 new_table:
-	mov	params + MOTE__PARAMS_NEXT(%rip), %rcx
-	cmp	params + MOTE__PARAMS_LIMIT(%rip), %rcx
-	jae	4f
-	addq	$0x1000, params + MOTE__PARAMS_NEXT(%rip)
-	mov	%rcx, %rsi
-	shr	$9, %rsi
-	add	params + MOTE__PARAMS_LOG_BIAS(%rip), %rsi
+	take_frame
 	mov	%rdx, (%rsi)
 	btr	$63, %rcx			/* no-execute is the leaf's */
 	mov	%rcx, (%rdx)
 	jmp	2b
-4:	out	%al, $MOTE__PORT_FRAMES
-	jmp	new_table
 
 fatal_page_fault:
 	mov	$14, %eax
