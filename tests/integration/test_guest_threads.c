@@ -4,6 +4,7 @@
  * hit at any moment end at most the call they hit, and leave no signal and no other mask behind.
  */
 #define _GNU_SOURCE
+#include "forked.h"
 #include "system.h"
 
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -449,5 +451,149 @@ TEST(guest_threads__an_interrupt_outlives_its_sandbox_and_hits_no_later_call)
 	CHECK_EQ(mote_interrupt_send(interrupt), 0);
 	CHECK_EQ(CALL_I32(&s, "count_up"), 1);
 	mote_interrupt_unref(interrupt);
+	system_close(&s);
+}
+
+static int block_and_raise(void *cookie, const struct mote_value *arguments, mote_reply *reply)
+{
+	sigset_t set;
+	(void)cookie;
+	(void)arguments;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)pthread_kill(pthread_self(), SIGUSR1);
+	return mote_reply_string(reply, "X", 1);
+}
+
+static void add_raiser(mote_host *host)
+{
+	struct mote_error err;
+	CHECK(MOTE_HOST_ADD(host, "upper", block_and_raise, NULL, &err, MOTE_STRING, MOTE_STRING) ==
+	      MOTE_OK);
+}
+
+static void ignore(int signal_number)
+{
+	(void)signal_number;
+}
+
+TEST(guest_threads__a_signal_that_a_host_function_blocks_stays_blocked_and_pending)
+{
+	struct system s;
+	struct sigaction old, action = {.sa_handler = ignore};
+	sigset_t before, mask, pending;
+	CHECK(sigaction(SIGUSR1, &action, &old) == 0);
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &before) == 0);
+	OPEN(&s, "hello", .add = add_raiser);
+	struct mote_call call = *CALL_OF("try_upper", MOTE_STRING, mote_string("x"));
+	call.timeout_ns = 5000000000; /* ends a call that is interrupted for ever */
+	OK(&s, mote_sandbox_call(s.sandbox, &call, NULL, &s.err));
+	CHECK(sigpending(&pending) == 0 && sigismember(&pending, SIGUSR1));
+	CHECK(pthread_sigmask(SIG_SETMASK, &before, &mask) == 0);
+	sigaddset(&before, SIGUSR1);
+	CHECK(memcmp(&mask, &before, 8) == 0);
+	CHECK(sigaction(SIGUSR1, &old, NULL) == 0);
+	system_close(&s);
+}
+
+static atomic_bool has_returned;
+
+static void *time_out_while_to_be_canceled(void *cookie)
+{
+	(void)pthread_cancel(pthread_self());
+	(void)time_out(cookie);
+	atomic_store(&has_returned, true);
+	pthread_testcancel();
+	return NULL;
+}
+
+TEST(guest_threads__a_thread_that_is_to_be_cancelled_leaves_its_call_first)
+{
+	struct system s;
+	pthread_t thread;
+	void *result = NULL;
+	OPEN(&s, "bad");
+	OK(&s, mote_sandbox_start(s.sandbox, 0, &s.err));
+	struct worker w = {.sandbox = s.sandbox};
+	atomic_store(&has_returned, false);
+	CHECK(pthread_create(&thread, NULL, time_out_while_to_be_canceled, &w) == 0);
+	CHECK(pthread_join(thread, &result) == 0);
+	CHECK(result == PTHREAD_CANCELED);
+	CHECK(atomic_load(&has_returned));
+	CHECK_EQ(w.failed, MOTE_ECANCELED);
+	CHECK_EQ(mote_sandbox_state(s.sandbox), MOTE_STATE_POISONED);
+	system_close(&s);
+}
+
+static void *send_until_heard(void *interrupt)
+{
+	const uint64_t until = now_ns() + 2000000000;
+	while (now_ns() < until) {
+		if (mote_interrupt_send(interrupt))
+			return interrupt;
+		(void)sched_yield();
+	}
+	return NULL;
+}
+
+/* No room in the kernel to queue a real-time signal; standard ones need none. */
+TEST(guest_threads__an_interrupt_is_heard_without_room_for_signals)
+{
+	struct system s;
+	struct rlimit limit, none;
+	pthread_t thread;
+	sigset_t mask, pending;
+	void *was_heard = NULL;
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0);
+	OPEN(&s, "bad");
+	/* Makes the timer, which has its own room, and ends what is not heard. */
+	struct mote_call call = *CALL_OF("count_up", MOTE_I32);
+	call.timeout_ns = 10000000000;
+	OK(&s, mote_sandbox_call(s.sandbox, &call, NULL, &s.err));
+	mote_interrupt *interrupt = mote_sandbox_interrupt(s.sandbox);
+	CHECK(getrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+	none = limit;
+	none.rlim_cur = 0;
+	if (setrlimit(RLIMIT_SIGPENDING, &none) != 0)
+		check_skip("cannot set the limit of pending signals");
+	CHECK(pthread_create(&thread, NULL, send_until_heard, interrupt) == 0);
+	call = *CALL_OF("loop_forever", MOTE_VOID);
+	call.timeout_ns = 4000000000;
+	const uint64_t start = now_ns();
+	int rc = mote_sandbox_call(s.sandbox, &call, NULL, &s.err);
+	const uint64_t end = now_ns();
+	CHECK(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
+	CHECK(pthread_join(thread, &was_heard) == 0);
+	mote_interrupt_unref(interrupt);
+	CHECK_EQ(rc, MOTE_ECANCELED);
+	CHECK(was_heard != NULL && end - start < 3500000000);
+	check_no_signal(&mask);
+	CHECK(sigpending(&pending) == 0 && !sigismember(&pending, SIGSTKFLT));
+	system_close(&s);
+}
+
+static struct forked_ranges ranges;
+
+static int destroy_all(void *cookie)
+{
+	struct system *s = cookie;
+	forked_occupy(&ranges);
+	if (ranges.count < 4) /* scratch, the machine's page, the snapshot's memory and tables */
+		return 1;
+	mote_sandbox_destroy(s->sandbox);
+	mote_snapshot_unref(s->snapshot);
+	mote_host_unref(s->host);
+	return forked_lost(&ranges) ? 2 : 0;
+}
+
+TEST(guest_threads__objects_destroyed_in_a_forked_child_take_nothing_of_its_own)
+{
+	struct system s;
+	OPEN(&s, "hello");
+	CHECK_EQ(CALL_I32(&s, "count_up"), 1);
+	forked_list(&ranges);
+	CHECK_EQ(forked_run(destroy_all, &s), 0);
+	CHECK_EQ(CALL_I32(&s, "count_up"), 2);
 	system_close(&s);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ static inline int forked_run(int (*body)(void *cookie), void *cookie)
 }
 
 #define FORKED_RANGES_MAX 512u
+#define FORKED_RANGE_MAX  (1ul << 30) /* larger ones are the sanitizers' */
 
 struct forked_ranges {
 	unsigned count;
@@ -48,7 +50,7 @@ static inline void forked_list(struct forked_ranges *ranges)
 	ranges->count = 0;
 	while (ranges->count < FORKED_RANGES_MAX && fgets(line, sizeof line, file)) {
 		unsigned long first, end;
-		if (sscanf(line, "%lx-%lx", &first, &end) != 2)
+		if (sscanf(line, "%lx-%lx", &first, &end) != 2 || end - first > FORKED_RANGE_MAX)
 			continue;
 		ranges->range[ranges->count].first = (uint8_t *)first;
 		ranges->range[ranges->count++].bytes = end - first;
@@ -61,10 +63,12 @@ static inline void forked_occupy(struct forked_ranges *ranges)
 {
 	unsigned count = 0;
 	for (unsigned i = 0; i < ranges->count; i++) {
-		void *at = mmap(
-			ranges->range[i].first, ranges->range[i].bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-		if (at == (void *)ranges->range[i].first)
+		/* The thread sanitizer's mmap() puts some elsewhere. */
+		long at = syscall(SYS_mmap, ranges->range[i].first, ranges->range[i].bytes,
+				  PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+				  -1, 0L);
+		if ((uint8_t *)at == ranges->range[i].first)
 			ranges->range[count++] = ranges->range[i];
 	}
 	ranges->count = count;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Engines: options, references, what they tell, fork(), and devices that are no KVM. */
 #define _GNU_SOURCE
+#include "core/utf8.h"
+#include "forked.h"
 #include "world.h"
 
 #include <errno.h>
@@ -82,6 +84,55 @@ TEST(engine__says_why_there_is_no_device)
 	o.device = "/dev/null";
 	FAILS(&w, create(&o, &w.err), MOTE_ENOKVM);
 	CHECK_HAS(w.err.message, "/dev/null is not a KVM device of API version 12");
+}
+
+static bool is_line(const char *message)
+{
+	return mote__utf8_is_valid(message, strlen(message)) && !strchr(message, '\n');
+}
+
+TEST(engine__errors_are_utf8_whatever_a_path_is)
+{
+	static const char *const names[] = {"\xff\xfe",     "a\xc3",    "\xe2\x82",
+					    "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80",
+					    "\x80z"};
+	struct world w;
+	mote_snapshot *snapshot = NULL;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char path[64];
+		snprintf(path, sizeof path, "/nonexistent/%s/x", names[i]);
+		struct mote_engine_options o = {.size = sizeof o, .device = path};
+		FAILS(&w, create(&o, &w.err), MOTE_ENOKVM);
+		CHECK(is_line(w.err.message));
+		CHECK_HAS(w.err.message, "No such file or directory");
+		FAILS(&w, mote_snapshot_from_file(path, NULL, &snapshot, &w.err), MOTE_ESYSTEM);
+		CHECK(is_line(w.err.message));
+		CHECK_HAS(w.err.message, "/nonexistent/");
+	}
+	/* What is good stays. */
+	struct mote_engine_options o = {
+		.size = sizeof o, .device = "/nonexistent/\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"};
+	FAILS(&w, create(&o, &w.err), MOTE_ENOKVM);
+	CHECK_HAS(w.err.message, o.device);
+}
+
+TEST(engine__long_errors_are_cut_between_characters)
+{
+	struct world w;
+	mote_snapshot *snapshot = NULL;
+	for (size_t first = 0; first < 4; first++) {
+		char path[1024] = "/nonexistent/xxx";
+		char *at = path + strlen("/nonexistent/") + first;
+		for (int i = 0; i < 200; i++, at += 4)
+			memcpy(at, "\xf0\x9f\x98\x80", 4);
+		*at = 0;
+		struct mote_engine_options o = {.size = sizeof o, .device = path};
+		FAILS(&w, create(&o, &w.err), MOTE_ENOKVM);
+		CHECK(is_line(w.err.message));
+		CHECK(strlen(w.err.message) > MOTE_ERROR_MESSAGE_BYTES - 100);
+		FAILS(&w, mote_snapshot_from_file(path, NULL, &snapshot, &w.err), MOTE_ESYSTEM);
+		CHECK(is_line(w.err.message));
+	}
 }
 
 TEST(engine__probe_tells_as_much_as_it_got)
@@ -187,5 +238,49 @@ TEST_BOTH(engine__objects_are_refused_in_a_forked_child)
 	/* Not in the parent. */
 	char byte;
 	OK(&w, mote_sandbox_read(w.sandbox, TINY_DATA_GVA, &byte, 1, &w.err));
+	world_free(&w);
+}
+
+static struct forked_ranges ranges;
+
+/* Maps, and has a timer, where its parent has such of the library: they stay. */
+static int destroy_all(void *cookie)
+{
+	struct world *w = cookie;
+	struct sigevent none = {.sigev_notify = SIGEV_NONE};
+	struct itimerspec setting;
+	timer_t timer;
+	forked_occupy(&ranges);
+	if (ranges.count < 3) /* scratch, and the snapshot's memory and tables */
+		return 1;
+	if (timer_create(CLOCK_MONOTONIC, &none, &timer) != 0)
+		return 2;
+	mote_sandbox_destroy(w->sandbox);
+	mote_host_unref(w->host);
+	mote_snapshot_unref(w->snapshot);
+	mote_engine_unref(w->engine);
+	if (forked_lost(&ranges))
+		return 3;
+	return timer_gettime(timer, &setting) == 0 ? 0 : 4;
+}
+
+static void answer(struct double_machine *m, struct mote__exit *exit)
+{
+	(void)guest_pop_call(m);
+	guest_return(m, exit, mote_void());
+}
+
+TEST_BOTH(engine__objects_destroyed_in_a_forked_child_take_nothing_of_its_own)
+{
+	const struct double_guest guest = {NULL, answer, NULL};
+	const struct mote_call call = {
+		.size = sizeof call, .function = "f", .timeout_ns = 10000000000};
+	struct world w;
+	world_ready(&w, kind, &guest);
+	OK(&w, mote_sandbox_call(w.sandbox, &call, NULL, &w.err));
+	forked_list(&ranges);
+	CHECK_EQ(forked_run(destroy_all, &w), 0);
+	/* Nor of the parent's. */
+	OK(&w, mote_sandbox_call(w.sandbox, &call, NULL, &w.err));
 	world_free(&w);
 }

@@ -169,6 +169,31 @@ TEST(host__is_frozen_by_a_sandbox)
 	world_free(&w);
 }
 
+/* A creation that comes to nothing is none: the host can still be completed. */
+TEST_BOTH(host__is_not_frozen_by_a_sandbox_that_could_not_be_made)
+{
+	const struct mote_host_function f = {.size = sizeof f, .name = "f", .callback = nothing};
+	const struct mote_sandbox_options small = {.size = sizeof small, .memory_max = 1};
+	static const unsigned failures[] = {DOUBLE_CREATE, DOUBLE_MAP, DOUBLE_SET_SPECIAL};
+	world_make(&w, kind, &(const struct double_guest){0});
+	for (size_t i = 0; i < 3; i++) {
+		w.hypervisor->fail = failures[i];
+		FAILS(&w,
+		      mote_sandbox_create(w.engine, w.snapshot, w.host, NULL, &w.sandbox, &w.err),
+		      MOTE_ESYSTEM);
+		OK(&w, mote_host_add(w.host, &f, &w.err));
+	}
+	w.hypervisor->fail = 0;
+	FAILS(&w, mote_sandbox_create(w.engine, w.snapshot, w.host, &small, &w.sandbox, &w.err),
+	      MOTE_EINVAL);
+	OK(&w, mote_host_add(w.host, &f, &w.err));
+	OK(&w, mote_host_on_print(w.host, NULL, NULL, &w.err));
+	OK(&w, mote_host_on_log(w.host, NULL, NULL, &w.err));
+	world_sandbox(&w, NULL);
+	FAILS(&w, mote_host_add(w.host, &f, &w.err), MOTE_ESTATE);
+	world_free(&w);
+}
+
 /* ---- calls by a guest ------------------------------------------------------------------------ */
 
 /* What the guest asks for, and what it heard. */
@@ -804,8 +829,10 @@ static void write_log(struct double_machine *m, struct mote__exit *exit)
 TEST_BOTH(host__log_records_go_to_the_sink)
 {
 	const struct double_guest guest = {NULL, write_log, NULL};
-	const struct mote_sandbox_options o = {
-		.size = sizeof o, .log_level = MOTE_LOG_TRACE, .user_data = &logged};
+	const struct mote_sandbox_options o = {.size = sizeof o,
+					       .log_level = MOTE_LOG_TRACE,
+					       .log_level = MOTE_LOG_TRACE,
+					       .user_data = &logged};
 	world_make(&w, kind, &guest);
 	memset(&logged, 0, sizeof logged);
 	OK(&w, mote_host_on_log(w.host, log_sink, &logged, &w.err));
@@ -823,6 +850,31 @@ TEST_BOTH(host__log_records_go_to_the_sink)
 	CHECK(logged.user_data == &logged);
 	CHECK_EQ(world_statistics(&w).exits_log, 5);
 	world_free(&w);
+}
+
+/* Guests are told the level, but need not heed it. */
+TEST_BOTH(host__log_records_above_the_level_are_not_heard)
+{
+	static const uint32_t rows[][2] = {{0, MOTE_LOG_ERROR},
+					   {MOTE_LOG_ERROR, MOTE_LOG_ERROR},
+					   {MOTE_LOG_WARN, MOTE_LOG_WARN},
+					   {MOTE_LOG_DEBUG, MOTE_LOG_DEBUG},
+					   {MOTE_LOG_TRACE, MOTE_LOG_TRACE},
+					   {MOTE_LOG_SILENT, 0}};
+	const struct double_guest guest = {NULL, write_log, NULL};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const struct mote_sandbox_options o = {.size = sizeof o, .log_level = rows[i][0]};
+		world_make(&w, kind, &guest);
+		memset(&logged, 0, sizeof logged);
+		OK(&w, mote_host_on_log(w.host, log_sink, &logged, &w.err));
+		world_sandbox(&w, &o);
+		for (log_level = MOTE_LOG_ERROR; log_level <= MOTE_LOG_TRACE; log_level++) {
+			OK(&w, world_call(&w, MOTE_VOID, NULL));
+			CHECK_EQ(logged.count, log_level < rows[i][1] ? log_level : rows[i][1]);
+		}
+		CHECK_EQ(world_statistics(&w).exits_log, 5);
+		world_free(&w);
+	}
 }
 
 TEST(host__log_records_without_a_sink_go_nowhere)

@@ -5,9 +5,13 @@
 #include "world.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MS 1000000ull
 
@@ -801,5 +805,166 @@ TEST_BOTH(interrupt__the_signal_is_blocked_in_host_functions)
 	OK(&w, call_for(0));
 	CHECK_EQ(heard, 1);
 	check_thread();
+	world_free(&w);
+}
+
+/* A host function changes the mask, and leaves a signal pending that was not blocked before. */
+static int block_and_raise(void *cookie, const struct mote_value *arguments, mote_reply *reply)
+{
+	(void)cookie;
+	(void)arguments;
+	(void)reply;
+	block(SIG_BLOCK, SIGUSR1);
+	pthread_kill(pthread_self(), SIGUSR1);
+	return 0;
+}
+
+TEST_BOTH(interrupt__a_signal_that_a_host_function_blocks_stays_blocked_and_pending)
+{
+	struct sigaction old, action = {.sa_handler = handle};
+	sigset_t mask;
+	ready_with_host(kind, &asking, block_and_raise);
+	sigaction(SIGUSR1, &action, &old);
+	handled = 0;
+	/* The timeout ends a call that is interrupted for ever. */
+	OK(&w, call_for(2000 * MS));
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	CHECK_EQ(sigismember(&mask, SIGUSR1), 1);
+	CHECK(is_pending(SIGUSR1) && handled == 0);
+	/* That and nothing else. */
+	sigaddset(&mask_before, SIGUSR1);
+	check_thread();
+	/* The next call begins with it. */
+	OK(&w, call_for(2000 * MS));
+	CHECK(is_pending(SIGUSR1) && handled == 0);
+	block(SIG_UNBLOCK, SIGUSR1);
+	CHECK_EQ(handled, 1);
+	sigaction(SIGUSR1, &old, NULL);
+	world_free(&w);
+}
+
+/* No room in the kernel to queue a real-time signal; standard ones need none. */
+TEST_BOTH(interrupt__is_heard_without_room_for_signals)
+{
+	struct rlimit limit, none;
+	void *was_heard = NULL;
+	ready(kind, &good);
+	/* Makes the timer, which has its own room, and ends what is not heard. */
+	OK(&w, call_for(10000 * MS));
+	w.machine->guest = &spinning;
+	CHECK_EQ(getrlimit(RLIMIT_SIGPENDING, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	if (setrlimit(RLIMIT_SIGPENDING, &none) != 0)
+		check_skip("cannot set the limit of pending signals");
+	struct sender s = sender_start(w.sandbox);
+	const uint64_t start = now_ns();
+	int rc = call_for(3000 * MS);
+	const uint64_t end = now_ns();
+	CHECK_EQ(setrlimit(RLIMIT_SIGPENDING, &limit), 0);
+	CHECK_EQ(pthread_join(s.thread, &was_heard), 0);
+	mote_interrupt_unref(s.interrupt);
+	CHECK_EQ(rc, MOTE_ECANCELED);
+	CHECK(was_heard != NULL);
+	CHECK(end - start < 2500 * MS);
+	check_thread();
+	CHECK(!is_pending(SIGSTKFLT));
+	world_free(&w);
+}
+
+/* ---- threads whose numbers come again -------------------------------------------------------- */
+
+struct numbered {
+	pid_t wanted; /* 0: any */
+	pid_t number;
+	struct moved moved;
+};
+
+static void *call_as_number(void *cookie)
+{
+	struct numbered *n = cookie;
+	n->number = gettid();
+	return !n->wanted || n->number == n->wanted ? call_on_thread(&n->moved) : NULL;
+}
+
+static void set_next_number(pid_t number)
+{
+	char text[16];
+	int len = snprintf(text, sizeof text, "%d", number - 1);
+	int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, (size_t)len) != len)
+		check_skip("cannot choose the numbers of threads: %s", strerror(errno));
+	close(fd);
+}
+
+/* A thread that calls; one that does not end is interrupted. */
+static void run_numbered(struct numbered *n)
+{
+	pthread_t thread;
+	struct timespec at;
+	mote_interrupt *interrupt = mote_sandbox_interrupt(w.sandbox);
+	CHECK_EQ(pthread_create(&thread, NULL, call_as_number, n), 0);
+	clock_gettime(CLOCK_REALTIME, &at);
+	at.tv_sec += 3;
+	int rc = pthread_timedjoin_np(thread, NULL, &at);
+	if (rc == ETIMEDOUT) {
+		(void)mote_interrupt_send(interrupt);
+		(void)pthread_join(thread, NULL);
+	}
+	mote_interrupt_unref(interrupt);
+	CHECK_EQ(rc, 0);
+}
+
+TEST_BOTH(interrupt__a_timer_follows_to_a_thread_of_the_same_number)
+{
+	struct numbered first = {.moved = {.timeout_ns = 10000 * MS}};
+	ready(kind, &good);
+	run_numbered(&first);
+	CHECK_EQ(first.moved.rc, MOTE_OK);
+	w.machine->guest = &spinning;
+	/* Another process may be given the number first, or the old thread not be quite gone. */
+	struct numbered second = {.wanted = first.number, .moved = {.timeout_ns = 30 * MS}};
+	for (unsigned i = 0; i < 50 && second.number != first.number; i++) {
+		set_next_number(first.number);
+		run_numbered(&second);
+	}
+	if (second.number != first.number)
+		check_skip("the number of a thread did not come again");
+	CHECK_EQ(second.moved.rc, MOTE_ECANCELED);
+	CHECK(second.moved.is_clean);
+	world_free(&w);
+}
+
+/* ---- pthread_cancel() ------------------------------------------------------------------------ */
+
+static atomic_bool has_returned;
+
+static void *call_while_to_be_canceled(void *cookie)
+{
+	struct moved *moved = cookie;
+	pthread_cancel(pthread_self());
+	(void)call_on_thread(moved);
+	atomic_store(&has_returned, true);
+	pthread_testcancel();
+	return NULL;
+}
+
+/* No call is a cancellation point: it would leave the sandbox and the thread in the middle. */
+TEST_BOTH(interrupt__a_thread_that_is_to_be_cancelled_leaves_its_call_first)
+{
+	const struct double_guest guest = {NULL, interrupt_and_halt, NULL};
+	struct moved moved = {.timeout_ns = 10000 * MS};
+	pthread_t thread;
+	void *result = NULL;
+	ready(kind, &guest);
+	own = mote_sandbox_interrupt(w.sandbox);
+	atomic_store(&has_returned, false);
+	CHECK_EQ(pthread_create(&thread, NULL, call_while_to_be_canceled, &moved), 0);
+	CHECK_EQ(pthread_join(thread, &result), 0);
+	CHECK(result == PTHREAD_CANCELED);
+	CHECK(atomic_load(&has_returned));
+	CHECK(moved.rc == MOTE_OK && moved.is_clean);
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);
+	mote_interrupt_unref(own);
 	world_free(&w);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Snapshots: options, files, tables of functions, and what a snapshot tells about itself. */
 #define _GNU_SOURCE
+#include "forked.h"
 #include "world.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -227,6 +229,99 @@ TEST(snapshot__has_as_many_owners_as_were_made)
 	mote_snapshot_unref(snapshot);
 	CHECK_EQ(info().image_bits, 64);
 	drop();
+}
+
+#define MIB (1ull << 20)
+
+TEST(snapshot__an_image_over_its_limit_is_too_big)
+{
+	static const bool kinds[] = {false, true};
+	for (size_t k = 0; k < 2; k++) {
+		struct mote_snapshot_options o = {.size = sizeof o};
+		image = tiny_guest(
+			&(struct tiny_options){.is_confined = kinds[k], .data_bytes = 20 * PAGE});
+		OK(&w, load(&o));
+		const uint64_t bytes = snapshot->layout.image_bytes;
+		drop();
+		o.image_bytes_max = bytes;
+		OK(&w, load(&o));
+		drop();
+		o.image_bytes_max = UINT64_MAX;
+		OK(&w, load(&o));
+		drop();
+		static const uint64_t less[] = {1, PAGE, 10 * PAGE};
+		for (size_t i = 0; i < 3; i++) {
+			o.image_bytes_max = bytes - less[i];
+			FAILS(&w, load(&o), MOTE_ETOOBIG);
+			CHECK_HAS(w.err.message, "image_bytes_max");
+		}
+		o.image_bytes_max = 1;
+		FAILS(&w, load(&o), MOTE_ETOOBIG);
+	}
+}
+
+TEST(snapshot__an_image_has_at_most_256_mebibytes_unless_the_caller_says)
+{
+	const struct mote_snapshot_options o = {.size = sizeof o, .image_bytes_max = 300 * MIB};
+	image = tiny_guest(&(struct tiny_options){.is_confined = true, .data_bytes = 256 * MIB});
+	FAILS(&w, load(NULL), MOTE_ETOOBIG);
+	CHECK_HAS(w.err.message, "image_bytes_max");
+	OK(&w, load(&o));
+	drop();
+	image = tiny_guest(&(struct tiny_options){.is_confined = true, .data_bytes = 255 * MIB});
+	OK(&w, load(NULL));
+	drop();
+}
+
+TEST(snapshot__a_note_may_ask_for_so_much_stack_unless_the_caller_says)
+{
+	const struct mote_snapshot_options o = {.size = sizeof o, .stack_bytes = 0x5000};
+	const struct mote_snapshot_options more = {.size = sizeof more,
+						   .stack_bytes = 2 * MOTE_MAX_NOTE_STACK_BYTES};
+	image = tiny_guest(&(struct tiny_options){.is_confined = true,
+						  .stack_bytes = MOTE_MAX_NOTE_STACK_BYTES});
+	OK(&w, load(NULL));
+	CHECK_EQ(info().stack_bytes, MOTE_MAX_NOTE_STACK_BYTES);
+	drop();
+	static const uint64_t bad[] = {MOTE_MAX_NOTE_STACK_BYTES + 1, 1ull << 30};
+	for (size_t i = 0; i < 2; i++) {
+		image = tiny_guest(
+			&(struct tiny_options){.is_confined = true, .stack_bytes = bad[i]});
+		FAILS(&w, load(NULL), MOTE_EIMAGE);
+		CHECK_HAS(w.err.message, "stack_bytes");
+		OK(&w, load(&o));
+		CHECK_EQ(info().stack_bytes, 0x5000);
+		drop();
+		OK(&w, load(&more));
+		CHECK_EQ(info().stack_bytes, 2 * MOTE_MAX_NOTE_STACK_BYTES);
+		drop();
+	}
+}
+
+/* Beyond its limit on file sizes a process gets SIGXFSZ, and dies. */
+static int load_with_small_files(void *cookie)
+{
+	const struct rlimit limit = {*(const rlim_t *)cookie, RLIM_INFINITY};
+	struct mote_error err;
+	if (signal(SIGXFSZ, SIG_DFL) == SIG_ERR || setrlimit(RLIMIT_FSIZE, &limit) != 0)
+		return 99;
+	int rc = mote_snapshot_from_memory(image.bytes, image.len, NULL, &snapshot, &err);
+	if (rc == MOTE_OK)
+		return 1;
+	return (rc == MOTE_ENOMEM || rc == MOTE_ESYSTEM) && err.system_errno == EFBIG ? 2 : 3;
+}
+
+TEST(snapshot__survives_a_limit_on_file_sizes)
+{
+	static const rlim_t limits[] = {0, 4096, 0x1000000};
+	use_confined();
+	for (size_t i = 0; i < 3; i++) {
+		rlim_t limit = limits[i];
+		int result = forked_run(load_with_small_files, &limit);
+		if (result == 99)
+			check_skip("cannot set the limit");
+		CHECK_EQ(result, i < 2 ? 2 : 1);
+	}
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

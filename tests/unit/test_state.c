@@ -138,6 +138,35 @@ TEST_BOTH(state__a_sandbox_that_runs)
 	world_free(&w);
 }
 
+static int destroy_own(void *cookie, const struct mote_value *arguments, mote_reply *reply)
+{
+	(void)cookie;
+	(void)arguments;
+	(void)reply;
+	host_calls++;
+	mote_sandbox_destroy(w.sandbox);
+	CHECK_EQ(w.hypervisor->machines, 1);
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_RUNNING);
+	return 0;
+}
+
+TEST_BOTH(state__a_sandbox_is_not_destroyed_by_its_own_host_function)
+{
+	const struct double_guest guest = {NULL, ask_host, NULL};
+	world_with_data(kind, &guest);
+	OK(&w, MOTE_HOST_ADD(w.host, "h", destroy_own, NULL, &w.err, MOTE_VOID));
+	world_sandbox(&w, NULL);
+	host_calls = 0;
+	OK(&w, world_call(&w, MOTE_VOID, NULL));
+	CHECK_EQ(host_calls, 1);
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);
+	OK(&w, world_call(&w, MOTE_VOID, NULL));
+	mote_sandbox_destroy(w.sandbox);
+	w.sandbox = NULL;
+	CHECK_EQ(w.hypervisor->machines, 0);
+	world_free(&w);
+}
+
 TEST_BOTH(state__calling_the_own_sandbox_says_so)
 {
 	world_with_data(kind, &good);
@@ -275,6 +304,36 @@ TEST_BOTH(state__create_refuses_options_out_of_range)
 	REFUSES("log_level is 254, at most 5, or 255 for none", .size = size, .log_level = 254);
 	REFUSES("memory_max is 0x1, at least 0x", .size = size, .memory_max = 1);
 	world_free(&w);
+}
+
+#define MIB (1ull << 20)
+
+/* The frames of a confined guest with so many bytes of data. */
+static uint64_t frames_with(uint64_t data_bytes, uint64_t memory_max, uint64_t *most)
+{
+	const struct tiny_options image = {.is_confined = true, .data_bytes = data_bytes};
+	const struct mote_snapshot_options o = {.size = sizeof o, .stack_bytes = 0x10000};
+	const struct mote_sandbox_options s = {.size = sizeof s, .memory_max = memory_max};
+	world_make_of(&w, &image, &o, &good);
+	world_sandbox(&w, &s);
+	uint64_t frames = world_statistics(&w).frames_max;
+	*most = w.snapshot->layout.frame_count;
+	world_free(&w);
+	return frames;
+}
+
+TEST(state__an_image_does_not_say_how_much_memory_it_gets)
+{
+	const uint64_t fixed = MOTE_DEFAULT_HEAP_BYTES + 0x10000;
+	uint64_t most;
+	CHECK_EQ(frames_with(100 * MIB, 0, &most), (fixed + 64 * MIB) / PAGE);
+	CHECK(most > 100 * MIB / PAGE);
+	/* Unless the caller wants it. */
+	CHECK_EQ(frames_with(100 * MIB, 90 * MIB, &most), 90 * MIB / PAGE);
+	CHECK_EQ(frames_with(100 * MIB, 1ull << 40, &most), most);
+	/* One that can use less gets no more. */
+	CHECK_EQ(frames_with(8 * PAGE, 0, &most), most);
+	CHECK(most < (fixed + 64 * MIB) / PAGE);
 }
 
 /* What the guest is told: struct mote_abi_run_info of a confined one, RCX of both. */

@@ -134,9 +134,15 @@ TEST(value__copies_empty_ones)
 
 TEST(value__a_length_without_room_is_out_of_memory)
 {
-	const struct mote_value value = mote_bytes("x", SIZE_MAX);
-	struct mote_value copy = mote_i32(1);
-	struct mote_error err;
-	CHECK_EQ(mote_value_copy(&value, &copy, &err), MOTE_ENOMEM);
-	CHECK(copy.type == MOTE_I32 && copy.i32 == 1);
+	const struct mote_value values[] = {mote_bytes("x", SIZE_MAX),
+					    mote_string_of("x", SIZE_MAX)};
+	for (size_t i = 0; i < 2; i++) {
+		struct mote_value copy, before;
+		struct mote_error err;
+		memset(&before, 0x5A, sizeof before);
+		copy = before;
+		CHECK_EQ(mote_value_copy(&values[i], &copy, &err), MOTE_ENOMEM);
+		/* Outputs are written only on success. */
+		CHECK_MEM(&copy, &before, sizeof copy);
+	}
 }
