@@ -69,7 +69,7 @@ int mote__sys_read_file(const char *path, size_t limit, uint8_t **bytes, size_t 
 	int fd = mote__sys_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fd;
-	struct stat status;
+	struct stat status = {0};
 	int rc = fstat(fd, &status) < 0 ? -errno : 0;
 	if (rc == 0 && S_ISDIR(status.st_mode))
 		rc = -EISDIR;

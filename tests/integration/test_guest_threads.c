@@ -526,11 +526,14 @@ TEST(guest_threads__a_thread_that_is_to_be_cancelled_leaves_its_call_first)
 	system_close(&s);
 }
 
+static atomic_bool call_is_over;
+
 static void *send_until_heard(void *interrupt)
 {
 	const uint64_t until = now_ns() + 2000000000;
 	while (now_ns() < until) {
-		if (mote_interrupt_send(interrupt))
+		/* A call that is not in the guest yet is ended as well, and then over. */
+		if (mote_interrupt_send(interrupt) || atomic_load(&call_is_over))
 			return interrupt;
 		(void)sched_yield();
 	}
@@ -560,14 +563,13 @@ TEST(guest_threads__an_interrupt_is_heard_without_room_for_signals)
 	CHECK(pthread_create(&thread, NULL, send_until_heard, interrupt) == 0);
 	call = *CALL_OF("loop_forever", MOTE_VOID);
 	call.timeout_ns = 4000000000;
-	const uint64_t start = now_ns();
 	int rc = mote_sandbox_call(s.sandbox, &call, NULL, &s.err);
-	const uint64_t end = now_ns();
+	atomic_store(&call_is_over, true);
 	CHECK(setrlimit(RLIMIT_SIGPENDING, &limit) == 0);
 	CHECK(pthread_join(thread, &was_heard) == 0);
 	mote_interrupt_unref(interrupt);
 	CHECK_EQ(rc, MOTE_ECANCELED);
-	CHECK(was_heard != NULL && end - start < 3500000000);
+	CHECK(was_heard != NULL);
 	check_no_signal(&mask);
 	CHECK(sigpending(&pending) == 0 && !sigismember(&pending, SIGSTKFLT));
 	system_close(&s);
