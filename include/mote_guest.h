@@ -294,7 +294,7 @@ template <> struct mote__guest_type<void> {
  */
 #define MOTE_EXPORT(result, ...) MOTE__APPLY(MOTE__EXPORT, result, MOTE__SPLIT(__VA_ARGS__))
 #define MOTE__EXPORT(result, name, n, list)                                                      \
-	static result name(MOTE__PARAMETERS(n, list));                                           \
+	static __attribute__((noinline)) result name(MOTE__PARAMETERS(n, list));                 \
 	static void mote__thunk_##name(const struct mote_value *mote__in,                        \
 				       struct mote_value *mote__out)                             \
 	{                                                                                        \
