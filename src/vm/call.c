@@ -207,10 +207,8 @@ static int fail_guest(const struct mote__result_view *view, struct mote_error *e
 		(int)(view->message.len < MOTE_ERROR_MESSAGE_BYTES ? view->message.len
 								   : MOTE_ERROR_MESSAGE_BYTES),
 		view->message.data);
-	if (err) {
+	if (err)
 		err->guest_code = view->code;
-		err->message[mote__utf8_prefix(err->message, strlen(err->message))] = 0;
-	}
 	return rc;
 }
 

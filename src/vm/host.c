@@ -264,8 +264,6 @@ int mote__host_check(const mote_host *host, const struct mote__functions *import
 	}
 	if (!text[0])
 		return MOTE_OK;
-	/* A cut may have split a character. */
-	text[mote__utf8_prefix(text, strlen(text))] = 0;
 	return mote__fail(err, MOTE_EIMPORT, "the host lacks functions that the guest imports: %s",
 			  text);
 }

@@ -59,41 +59,28 @@ static void describe(const struct mote_value *v, char *text, size_t bytes)
 	}
 }
 
-static int fail(mote_reply *reply, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int fail(mote_reply *reply, const char *format, ...)
-{
-	va_list arguments;
-	va_start(arguments, format);
-	(void)vsnprintf(reply->text, sizeof reply->text, format, arguments);
-	va_end(arguments);
-	/* A cut may have split a character. */
-	reply->text[mote__utf8_prefix(reply->text, strlen(reply->text))] = 0;
-	reply->is_failed = true;
-	return -1;
-}
-
 int mote_reply_value(mote_reply *reply, const struct mote_value *value)
 {
 	if (value->type != reply->function->result) {
-		(void)fail(reply, "host function %s answered %s where %s was declared",
-			   reply->function->name, abi_name(value->type),
-			   abi_name(reply->function->result));
+		(void)mote_reply_error(reply, "host function %s answered %s where %s was declared",
+				       reply->function->name, abi_name(value->type),
+				       abi_name(reply->function->result));
 		return MOTE_ETYPE;
 	}
 	if (value->type == MOTE_STRING &&
 	    !mote__utf8_is_valid(value->string.data, value->string.len)) {
-		(void)fail(reply, "host function %s answered text that is not UTF-8",
-			   reply->function->name);
+		(void)mote_reply_error(reply, "host function %s answered text that is not UTF-8",
+				       reply->function->name);
 		return MOTE_EINVAL;
 	}
 	reply->bytes = mote__message_encode_result(reply->room, reply->room_bytes, value);
 	if (reply->bytes >= 0)
 		return MOTE_OK;
-	(void)fail(reply,
-		   "the answer of host function %s does not fit: Required: %lld, Available: %zu",
-		   reply->function->name, (long long)mote__message_result_bytes(value),
-		   reply->room_bytes);
+	(void)mote_reply_error(
+		reply,
+		"the answer of host function %s does not fit: Required: %lld, Available: %zu",
+		reply->function->name, (long long)mote__message_result_bytes(value),
+		reply->room_bytes);
 	return MOTE_ETOOBIG;
 }
 
@@ -129,6 +116,7 @@ int mote_reply_error(mote_reply *reply, const char *format, ...)
 	va_start(arguments, format);
 	(void)vsnprintf(reply->text, sizeof reply->text, format, arguments);
 	va_end(arguments);
+	/* A cut may have split a character. */
 	reply->text[mote__utf8_prefix(reply->text, strlen(reply->text))] = 0;
 	reply->is_failed = true;
 	return -1;
@@ -146,19 +134,20 @@ static int check_parameters(mote_reply *reply, const struct mote__call_view *cal
 {
 	const struct mote__host_entry *f = reply->function;
 	if (call->count != f->parameter_count)
-		return fail(reply,
-			    "The number of arguments to the function is wrong: got %u expected %u",
-			    call->count, f->parameter_count);
+		return mote_reply_error(
+			reply,
+			"The number of arguments to the function is wrong: got %u expected %u",
+			call->count, f->parameter_count);
 	int rc = mote__message_parameters(call, values);
 	if (rc < 0)
-		return fail(reply, "%s", mote__message_describe(rc));
+		return mote_reply_error(reply, "%s", mote__message_describe(rc));
 	for (uint32_t i = 0; i < call->count; i++) {
 		if (values[i].type == f->parameters[i])
 			continue;
 		char got[80];
 		describe(&values[i], got, sizeof got);
-		return fail(reply, "Failed To Convert Parameter Value %s to \"%s\"", got,
-			    abi_name(f->parameters[i]));
+		return mote_reply_error(reply, "Failed To Convert Parameter Value %s to \"%s\"",
+					got, abi_name(f->parameters[i]));
 	}
 	return 0;
 }
@@ -171,7 +160,7 @@ static void answer(mote_reply *reply, const struct mote__call_view *call)
 		return;
 	int rc = f->callback(f->cookie, values, reply);
 	if (rc && !reply->is_failed)
-		(void)fail(reply, "host function %s failed with %d", f->name, rc);
+		(void)mote_reply_error(reply, "host function %s failed with %d", f->name, rc);
 	if (reply->is_failed || reply->bytes)
 		return;
 	struct mote_value zero = {.type = f->result};
@@ -188,8 +177,8 @@ int64_t mote__host_invoke(mote_sandbox *sandbox, const struct mote__call_view *c
 	if (reply.function)
 		answer(&reply, call);
 	else
-		(void)fail(&reply, "HostFunction %.*s was not found", prefix(&call->name, 200),
-			   call->name.data);
+		(void)mote_reply_error(&reply, "HostFunction %.*s was not found",
+				       prefix(&call->name, 200), call->name.data);
 	if (!reply.is_failed)
 		return reply.bytes;
 	return mote__message_encode_error(room, room_bytes, MOTE_GUEST_HOST_FUNCTION_ERROR,

@@ -329,12 +329,10 @@ int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot, mote_host 
 
 void mote_sandbox_destroy(mote_sandbox *sandbox)
 {
-	/* A host function that destroys its own sandbox would pull the ground from under the call.
-	 */
+	/* Running: by a host function of this very sandbox, whose call goes on. */
 	if (!sandbox || sandbox->state == MOTE_STATE_RUNNING)
 		return;
-	/* A child after fork() has neither scratch nor timer, and may have others in their place.
-	 */
+	/* A child after fork() has neither scratch nor timer, but may have others instead. */
 	bool is_own = mote__engine_check(sandbox->engine, NULL) == MOTE_OK;
 	if (sandbox->machine)
 		sandbox->machine->ops->machine_destroy(sandbox->machine);
