@@ -41,7 +41,7 @@ int main(int count, char **arguments)
 	const struct mote_snapshot_options options = {.size = sizeof options,
 						      .heap_bytes = 64 << 20};
 	struct mote__bench bench;
-	char guest[4096], native[4096];
+	static char guest[4096], native[4096];
 	(void)snprintf(guest, sizeof guest, "%s/lua.guest", directory);
 	(void)snprintf(native, sizeof native, "%s/native-fib", directory);
 	if (access(guest, R_OK) != 0 || access(native, X_OK) != 0)

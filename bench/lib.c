@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,6 +69,18 @@ unsigned mote__bench_pin(unsigned index)
 			CPU_SET(cpu, &one);
 	(void)sched_setaffinity(0, sizeof one, &one);
 	return count;
+}
+
+bool mote__bench_files(unsigned count)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return false;
+	if (limit.rlim_cur < count && limit.rlim_max >= count) {
+		limit.rlim_cur = count;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur >= count;
 }
 
 /* ---- samples --------------------------------------------------------------------------------- */
@@ -153,7 +166,8 @@ void mote__bench_report(const struct mote__bench_answer *a, struct mote__bench_s
 {
 	double median = mote__bench_median(series), min = mote__bench_quantile(series, 0);
 	double p99 = mote__bench_quantile(series, 0.99);
-	bool has_floor = a->floor != 0, has_limit = a->limit != 0, is_ok = median <= a->limit;
+	bool has_floor = a->floor != 0, has_limit = a->limit != 0, is_ok;
+	is_ok = a->is_least ? median >= a->limit : median <= a->limit;
 	double ratio = has_floor ? median / a->floor : 0;
 	const char *commit = getenv("MOTE_BENCH_COMMIT");
 
@@ -165,7 +179,7 @@ void mote__bench_report(const struct mote__bench_answer *a, struct mote__bench_s
 	(void)printf(",\"n\":%zu", series->count);
 	print_number("min", min, true);
 	print_number("p99", p99, true);
-	print_number("limit", a->limit, has_limit);
+	print_number(a->is_least ? "least" : "limit", a->limit, has_limit);
 	(void)printf(",\"ok\":%s", !has_limit ? "null" : is_ok ? "true" : "false");
 	if (a->detail)
 		(void)printf(",%s", a->detail);
@@ -180,7 +194,10 @@ void mote__bench_report(const struct mote__bench_answer *a, struct mote__bench_s
 	else
 		(void)fprintf(stderr, "%26s", "");
 	if (has_limit)
-		(void)fprintf(stderr, "  limit %10.2f %-4s", a->limit, is_ok ? "ok" : "OVER");
+		(void)fprintf(stderr, "  %s %10.2f %-4s", a->is_least ? "least" : "limit", a->limit,
+			      is_ok         ? "ok"
+			      : a->is_least ? "UNDER"
+					    : "OVER");
 	else
 		(void)fprintf(stderr, "%23s", "");
 	(void)fprintf(stderr, "  min %10.2f  p99 %10.2f  n %zu\n", min, p99, series->count);
@@ -237,20 +254,27 @@ static void open_idle(struct mote__bench *bench)
 		mote__bench_fail("a virtual machine cannot be made");
 }
 
+void mote__bench_open_engine(struct mote__bench *bench, uint32_t pool_max)
+{
+	const struct mote_engine_options options = {.size = sizeof options, .pool_max = pool_max};
+	struct mote_error err = {0};
+	*bench = (struct mote__bench){0};
+	(void)mote__bench_pin(1);
+	open_idle(bench);
+	mote__bench_check(mote_engine_create(&options, &bench->engine, &err), &err, "engine");
+	mote__bench_check(mote_host_create(&bench->host, &err), &err, "host");
+	add_functions(bench->host);
+}
+
 void mote__bench_open(struct mote__bench *bench, const char *directory, const char *guest,
 		      const struct mote_snapshot_options *options)
 {
 	struct mote_error err = {0};
 	char path[4096];
-	*bench = (struct mote__bench){0};
-	(void)mote__bench_pin(1);
-	open_idle(bench);
+	mote__bench_open_engine(bench, MOTE_POOL_NONE);
 	(void)snprintf(path, sizeof path, "%s/%s", directory, guest);
-	mote__bench_check(mote_engine_create(NULL, &bench->engine, &err), &err, "engine");
 	mote__bench_check(mote_snapshot_from_file(path, options, &bench->snapshot, &err), &err,
 			  path);
-	mote__bench_check(mote_host_create(&bench->host, &err), &err, "host");
-	add_functions(bench->host);
 	bench->sandbox = mote__bench_sandbox(bench);
 }
 

@@ -28,6 +28,7 @@ struct mote__bench_answer {
 	const char *name, *unit;
 	double floor;       /* what it is compared with; 0: nothing */
 	double limit;       /* most the median may be, in unit; 0: for information */
+	bool is_least;      /* limit is the least it may be */
 	const char *detail; /* more members of the JSON object, `"a":1,"b":2`; NULL: none */
 };
 
@@ -42,6 +43,8 @@ double mote__bench_now(void);
 /** Keep the calling thread on processor number index of those that it may use (the last one if
  * there are fewer). Returns how many there are. */
 unsigned mote__bench_pin(unsigned index);
+/** Let the process have that many open files. */
+bool mote__bench_files(unsigned count);
 
 struct mote__bench_series mote__bench_series(size_t capacity);
 /** Ignored when the series is full. */
@@ -67,9 +70,12 @@ struct mote__bench {
 };
 
 /** Pins the thread; directory and guest name the image; options may be NULL. The host has
- * what the guests of the benchmarks ask for. The sandbox is made and not started. */
+ * what the guests of the benchmarks ask for. The sandbox is made and not started. Nothing is kept
+ * in a pool. */
 void mote__bench_open(struct mote__bench *bench, const char *directory, const char *guest,
 		      const struct mote_snapshot_options *options);
+/** The same without snapshot and sandbox; pool_max as in mote_engine_options. */
+void mote__bench_open_engine(struct mote__bench *bench, uint32_t pool_max);
 void mote__bench_close(struct mote__bench *bench);
 /** A new sandbox of the snapshot. */
 mote_sandbox *mote__bench_sandbox(const struct mote__bench *bench);

@@ -40,10 +40,22 @@ static const uint8_t code_touch[] = {
 	0xE7, 0x6C,             /* 2: out %eax, $108 */
 	0x0F, 0x0B,             /* ud2 */
 };
+/* The same with a store. */
+static const uint8_t code_store[] = {
+	0x85, 0xC9,             /* test %ecx, %ecx */
+	0x74, 0x0D,             /* jz 2f */
+	0x48, 0x8B, 0x06,       /* 1: mov (%rsi), %rax */
+	0x89, 0x08,             /* mov %ecx, (%rax) */
+	0x48, 0x83, 0xC6, 0x08, /* add $8, %rsi */
+	0xFF, 0xC9,             /* dec %ecx */
+	0x75, 0xF3,             /* jnz 1b */
+	0xE7, 0x6C,             /* 2: out %eax, $108 */
+	0x0F, 0x0B,             /* ud2 */
+};
 static const uint8_t code_loop[] = {0xE7, 0x6C, 0xEB, 0xFC}; /* 1: out %eax, $108; jmp 1b */
 static const uint8_t code_spin[] = {0xEB, 0xFE};             /* 1: jmp 1b */
 
-enum { LOOP_OFFSET = 64, SPIN_OFFSET = 80 };
+enum { LOOP_OFFSET = 64, SPIN_OFFSET = 80, STORE_OFFSET = 96 };
 
 static void check(int rc, const char *what)
 {
@@ -135,6 +147,7 @@ static void make_memory(struct mote__raw *raw)
 	memcpy(to, code_touch, sizeof code_touch);
 	memcpy(to + LOOP_OFFSET, code_loop, sizeof code_loop);
 	memcpy(to + SPIN_OFFSET, code_spin, sizeof code_spin);
+	memcpy(to + STORE_OFFSET, code_store, sizeof code_store);
 	uint64_t *next = (uint64_t *)(void *)(raw->memory + list->gpa);
 	for (uint8_t run = 1; run <= 2; run++)
 		for (size_t i = 0; i < s->page_count; i++)
@@ -238,25 +251,49 @@ void mote__raw_open(struct mote__raw *raw, const struct mote__raw_shape *shape)
 	raw->shape.pages = NULL;
 }
 
-void mote__raw_open_small(struct mote__raw *raw)
+/* Of the machine with writable pages. */
+#define LOW_GPA      0x1000ull
+#define FIRST_PAGES  2u /* of the snapshot: code, list */
+#define PAGES_GVA    0x40000000ull
+#define PAGES_OFFSET (16 * PAGE) /* in scratch, behind the tables */
+#define PAGES_MAX    256u
+#define SMALL_END    0x1000000000ull
+
+void mote__raw_open_pages(struct mote__raw *raw, size_t count)
 {
-	const uint64_t system = MOTE__SYSTEM_GVA, low = 0x1000, scratch = 0xFFFFF0000;
-	const struct mote__raw_page pages[] = {
+	const uint64_t system = MOTE__SYSTEM_GVA, low = LOW_GPA;
+	const uint64_t scratch_bytes = PAGES_OFFSET + count * PAGE;
+	struct mote__raw_page pages[5 + PAGES_MAX] = {
 		{low, low, true, false, true, 1},
 		{low + PAGE, low + PAGE, true, false, false, 1},
 		{system, MOTE__SYSTEM_GPA, false, false, true, 0},
 		{system + PAGE, MOTE__SYSTEM_GPA + PAGE, false, false, false, 0},
 		{system + 2 * PAGE, MOTE__SYSTEM_GPA + 2 * PAGE, false, false, false, 0},
 	};
+	if (count > PAGES_MAX)
+		mote__bench_fail("raw machine: %zu pages", count);
+	for (size_t i = 0; i < count; i++)
+		pages[5 + i] =
+			(struct mote__raw_page){PAGES_GVA + i * PAGE,
+						SMALL_END - scratch_bytes + PAGES_OFFSET + i * PAGE,
+						true,
+						true,
+						false,
+						2};
 	const struct mote__raw_shape shape = {.snapshot_gpa = low,
-					      .snapshot_bytes = 2 * PAGE,
-					      .scratch_gpa = scratch,
-					      .scratch_bytes = 16 * PAGE,
-					      .slot_bytes = 16 * PAGE,
+					      .snapshot_bytes = (FIRST_PAGES + count) * PAGE,
+					      .scratch_gpa = SMALL_END - scratch_bytes,
+					      .scratch_bytes = scratch_bytes,
+					      .slot_bytes = scratch_bytes,
 					      .tables_offset = 0,
 					      .pages = pages,
-					      .page_count = sizeof pages / sizeof *pages};
+					      .page_count = 5 + count};
 	mote__raw_open(raw, &shape);
+}
+
+void mote__raw_open_small(struct mote__raw *raw)
+{
+	mote__raw_open_pages(raw, 0);
 }
 
 void mote__raw_close(struct mote__raw *raw)
@@ -387,6 +424,27 @@ void mote__raw_enter(const struct mote__raw *raw, struct mote__raw_machine *m)
 {
 	set_start(m, raw->code + LOOP_OFFSET, 0, 0);
 	run(m);
+}
+
+void mote__raw_fill(const struct mote__raw *raw, struct mote__raw_machine *m)
+{
+	const uint8_t *from = raw->memory + LOW_GPA + FIRST_PAGES * PAGE;
+	for (uint64_t i = 0; i < raw->touches[1]; i++)
+		memcpy(m->scratch + PAGES_OFFSET + i * PAGE, from + i * PAGE, PAGE);
+}
+
+void mote__raw_store(const struct mote__raw *raw, struct mote__raw_machine *m)
+{
+	set_start(m, raw->code + STORE_OFFSET, raw->list + raw->touches[0] * 8, raw->touches[1]);
+	run(m);
+}
+
+void mote__raw_switch(const struct mote__raw *raw, struct mote__raw_machine *m)
+{
+	const struct mote__raw_shape *s = &raw->shape;
+	uint8_t *memory = raw->memory + s->snapshot_gpa;
+	set_slot(m->vm, 0, s->snapshot_gpa, memory, 0, 0);
+	set_slot(m->vm, 0, s->snapshot_gpa, memory, s->snapshot_bytes, KVM_MEM_READONLY);
 }
 
 void mote__raw_again(struct mote__raw_machine *m)

@@ -54,6 +54,8 @@ struct mote__raw_machine {
 void mote__raw_open(struct mote__raw *raw, const struct mote__raw_shape *shape);
 /** The smallest shape. */
 void mote__raw_open_small(struct mote__raw *raw);
+/** The same with that many writable pages, and as many in the snapshot to fill them from. */
+void mote__raw_open_pages(struct mote__raw *raw, size_t count);
 void mote__raw_close(struct mote__raw *raw);
 
 void mote__raw_create(const struct mote__raw *raw, struct mote__raw_machine *machine);
@@ -64,6 +66,12 @@ void mote__raw_run(const struct mote__raw *raw, struct mote__raw_machine *machin
 /** Enter at a loop that leaves again and again, and leave once; then go round once. */
 void mote__raw_enter(const struct mote__raw *raw, struct mote__raw_machine *machine);
 void mote__raw_again(struct mote__raw_machine *machine);
+/** Of a machine with writable pages: fill them from the snapshot; enter, store to each, and leave.
+ */
+void mote__raw_fill(const struct mote__raw *raw, struct mote__raw_machine *machine);
+void mote__raw_store(const struct mote__raw *raw, struct mote__raw_machine *machine);
+/** Take the snapshot out of the machine and put it back. */
+void mote__raw_switch(const struct mote__raw *raw, struct mote__raw_machine *machine);
 /** Run code that never ends until a signal comes. Returns with the signal pending. */
 void mote__raw_spin(const struct mote__raw *raw, struct mote__raw_machine *machine);
 

@@ -245,6 +245,97 @@ void mote__argument_free(struct argument *argument)
 	*argument = (struct argument){0};
 }
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n';
+}
+
+/** Copy the word at *from to *to, without quotes; both are behind it then. False where a quote is
+ * not closed or the word is empty without quotes. */
+static bool take_word(const char **from, char **to)
+{
+	const char *at = *from;
+	char *out = *to, *end = *to; /* end: behind the last character that is not a blank */
+	bool is_quoted = false, had_quote = false;
+	while (is_blank(*at))
+		at++;
+	for (; *at && (is_quoted || (*at != ',' && *at != ')')); at++) {
+		if (*at == '"') {
+			is_quoted = !is_quoted;
+			had_quote = true;
+			end = out;
+			continue;
+		}
+		if (is_quoted && *at == '\\' && at[1])
+			at++;
+		*out++ = *at;
+		if (is_quoted || !is_blank(*at))
+			end = out;
+	}
+	*from = at;
+	bool is_word = !is_quoted && (had_quote || end > *to);
+	*end = 0;
+	*to = end + 1;
+	return is_word;
+}
+
+/** The words from behind the parenthesis to its partner, which ends the text. */
+static bool take_words(const char *text, struct phrase *phrase, char *room,
+		       struct parse_error *error)
+{
+	const char *at = text + strspn(text, " \t\n");
+	bool is_over = *at == ')';
+	while (!is_over) {
+		if (phrase->count == MOTE_MAX_PARAMETERS)
+			return mote__parse_fail(error, "more than %d arguments",
+						MOTE_MAX_PARAMETERS);
+		phrase->words[phrase->count++] = room;
+		bool is_word = take_word(&at, &room);
+		if (*at == 0)
+			return mote__parse_fail(error,
+						"a quote or the parenthesis of %.60s is not closed",
+						phrase->name);
+		if (!is_word)
+			return mote__parse_fail(error,
+						"argument %d of %.60s is empty; an empty text is "
+						"\"\"",
+						phrase->count, phrase->name);
+		is_over = *at == ')';
+		at += !is_over;
+	}
+	at++; /* the parenthesis */
+	at += strspn(at, " \t\n");
+	if (*at)
+		return mote__parse_fail(error, "\"%.60s\" behind the call of %.60s", at,
+					phrase->name);
+	return true;
+}
+
+bool mote__phrase_parse(const char *text, struct phrase *phrase, struct parse_error *error)
+{
+	*phrase = (struct phrase){0};
+	size_t len = strcspn(text, "("), size = strlen(text) + 1;
+	if (len == 0)
+		return mote__parse_fail(error, "\"%.60s\" names no function", text);
+	/* The name, and room for words: none is longer than its text with what ends it. */
+	phrase->text = malloc(len + 1 + size);
+	if (!phrase->text)
+		return mote__parse_fail(error, "out of memory");
+	phrase->name = phrase->text;
+	memcpy(phrase->name, text, len);
+	phrase->name[len] = 0;
+	if (!text[len] || take_words(text + len + 1, phrase, phrase->text + len + 1, error))
+		return true;
+	mote__phrase_free(phrase);
+	return false;
+}
+
+void mote__phrase_free(struct phrase *phrase)
+{
+	free(phrase->text);
+	*phrase = (struct phrase){0};
+}
+
 static bool read_all(FILE *file, const char *path, void **data, size_t *len,
 		     struct parse_error *error)
 {

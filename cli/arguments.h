@@ -39,6 +39,22 @@ bool mote__argument_parse(const char *text, uint32_t type, struct argument *argu
 			  struct parse_error *error);
 void mote__argument_free(struct argument *argument);
 
+/** A call as typed in one word. */
+struct phrase {
+	char *text; /* what the words lie in */
+	char *name;
+	char *words[MOTE_MAX_PARAMETERS];
+	int count; /* of words */
+};
+
+/**
+ * Parse a call: "name", "name()" or "name(1, i32:2, str:three)". Words end at commas, blanks around
+ * them do not count; between double quotes commas, blanks and parentheses are text, and a backslash
+ * takes the next character as it is. On success phrase is to be freed with mote__phrase_free().
+ */
+bool mote__phrase_parse(const char *text, struct phrase *phrase, struct parse_error *error);
+void mote__phrase_free(struct phrase *phrase);
+
 /** The type that name ("i32", "str", "void", ...) means. */
 bool mote__type_parse(const char *name, uint32_t *type, struct parse_error *error);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* mote bench: how long it takes to make a sandbox, to start it and to call a function of it. */
+/* mote bench: how long it takes to make, start, call, restore and fork a sandbox. */
 #include "cli.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "output.h"
 #include "report.h"
 #include "session.h"
 #include "target.h"
@@ -20,7 +21,11 @@ struct series {
 /** Everything that is measured. */
 struct results {
 	struct series create, start, call;
-	uint64_t vm_entries; /* of all measured calls */
+	/* From a snapshot behind the calls; empty where none can be taken. */
+	struct series restore;      /* alone, behind a call */
+	struct series restore_call; /* the same with the next call */
+	struct series fork_call;    /* another sandbox: made, called, destroyed */
+	uint64_t vm_entries;        /* of all measured calls */
 };
 
 static bool series_make(struct series *series, uint64_t capacity)
@@ -53,6 +58,9 @@ static int measure_creates(struct session *session, struct results *results)
 {
 	for (uint64_t i = 0; i < results->create.capacity; i++) {
 		mote__session_drop(session);
+		/* A new virtual machine each time; forks show what the pool saves. */
+		if (session->engine)
+			(void)mote_engine_trim(session->engine, NULL);
 		int status = mote__session_create(session);
 		if (status == EXIT_OK)
 			status = mote__session_start(session);
@@ -91,20 +99,93 @@ static int measure_calls(const struct session *session, const struct target *tar
 	return EXIT_OK;
 }
 
+static int measure_restores(const struct session *session, const struct target *target,
+			    mote_snapshot *snapshot, struct results *results)
+{
+	uint64_t warm_up = results->restore.capacity / 10 + 1;
+	struct mote_error err = {0};
+	for (uint64_t i = 0; i < warm_up + results->restore.capacity; i++) {
+		uint64_t before = mote__clock_ns();
+		if (mote_sandbox_restore(session->sandbox, snapshot, NULL, &err) != MOTE_OK)
+			return mote__session_fail(session, session->guest, STAGE_SNAPSHOT, &err);
+		uint64_t between = mote__clock_ns();
+		if (mote__target_call(target, session, NULL, &err) != MOTE_OK)
+			return mote__session_fail(session, target->function, STAGE_CALL, &err);
+		uint64_t after = mote__clock_ns();
+		if (i < warm_up)
+			continue;
+		series_add(&results->restore, between - before);
+		series_add(&results->restore_call, after - before);
+	}
+	return EXIT_OK;
+}
+
+static int measure_forks(const struct session *session, const struct target *target,
+			 mote_snapshot *snapshot, struct results *results)
+{
+	struct session fork = *session;
+	struct mote_error err = {0};
+	for (uint64_t i = 0; i < results->fork_call.capacity; i++) {
+		uint64_t before = mote__clock_ns();
+		fork.sandbox = NULL;
+		if (mote__session_fork(session, snapshot, &fork.sandbox, &err) != MOTE_OK)
+			return mote__session_fail(session, session->guest, STAGE_SNAPSHOT, &err);
+		int rc = mote__target_call(target, &fork, NULL, &err);
+		mote_sandbox_destroy(fork.sandbox);
+		uint64_t after = mote__clock_ns();
+		if (rc != MOTE_OK)
+			return mote__session_fail(session, target->function, STAGE_CALL, &err);
+		series_add(&results->fork_call, after - before);
+	}
+	return EXIT_OK;
+}
+
+static int measure_snapshots(const struct session *session, const struct target *target,
+			     struct results *results)
+{
+	mote_snapshot *snapshot = NULL;
+	struct mote_error err = {0};
+	int rc = mote_snapshot_take(session->sandbox, NULL, &snapshot, &err);
+	/* The other numbers are worth having. */
+	if (rc == MOTE_ESNAPSHOT) {
+		(void)fputs("mote: no snapshot: ", stderr);
+		mote__output_name(stderr, err.message);
+		(void)fputc('\n', stderr);
+		return EXIT_OK;
+	}
+	if (rc != MOTE_OK)
+		return mote__session_fail(session, session->guest, STAGE_SNAPSHOT, &err);
+	int status = measure_restores(session, target, snapshot, results);
+	if (status == EXIT_OK)
+		status = measure_forks(session, target, snapshot, results);
+	mote_snapshot_unref(snapshot);
+	return status;
+}
+
+static uint64_t larger_of(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static int measure(struct session *session, const struct target *target, struct results *results)
 {
 	const struct options *options = session->options;
-	if (!series_make(&results->create, options->creates ? options->creates : DEFAULT_CREATES) ||
-	    !series_make(&results->start, results->create.capacity) ||
-	    !series_make(&results->call,
-			 options->iterations ? options->iterations : DEFAULT_ITERATIONS))
+	uint64_t creates = options->creates ? options->creates : DEFAULT_CREATES;
+	uint64_t calls = options->iterations ? options->iterations : DEFAULT_ITERATIONS;
+	if (!series_make(&results->create, creates) || !series_make(&results->start, creates) ||
+	    !series_make(&results->call, calls) || !series_make(&results->restore, calls) ||
+	    !series_make(&results->restore_call, calls) ||
+	    !series_make(&results->fork_call, larger_of(creates, calls / 10)))
 		return mote__report_host("bench", "out of memory for the samples");
 	int status = measure_creates(session, results);
 	if (status == EXIT_OK)
 		status = measure_calls(session, target, results);
+	if (status == EXIT_OK)
+		status = measure_snapshots(session, target, results);
 	if (status != EXIT_OK)
 		return status;
-	struct series *all[] = {&results->create, &results->start, &results->call};
+	struct series *all[] = {&results->create,  &results->start,        &results->call,
+				&results->restore, &results->restore_call, &results->fork_call};
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		qsort(all[i]->ns, all[i]->count, sizeof *all[i]->ns, by_size);
 	return EXIT_OK;
@@ -112,6 +193,8 @@ static int measure(struct session *session, const struct target *target, struct 
 
 static void print_series(const char *name, const struct series *series)
 {
+	if (series->count == 0)
+		return;
 	(void)printf("%-12s %10.1f %10.1f %10.1f %10.1f %10" PRIu64 "\n", name,
 		     (double)quantile(series, 0) / 1000, (double)quantile(series, 500) / 1000,
 		     (double)quantile(series, 990) / 1000, (double)quantile(series, 1000) / 1000,
@@ -120,6 +203,10 @@ static void print_series(const char *name, const struct series *series)
 
 static void write_series(struct json *json, const char *key, const struct series *series)
 {
+	if (series->count == 0) {
+		mote__json_null(json, key);
+		return;
+	}
 	mote__json_object(json, key);
 	mote__json_u64(json, "count", series->count);
 	mote__json_u64(json, "min_ns", quantile(series, 0));
@@ -143,6 +230,9 @@ static void show(const struct session *session, const struct target *target,
 		write_series(&json, "create", &results->create);
 		write_series(&json, "start", &results->start);
 		write_series(&json, "call", &results->call);
+		write_series(&json, "restore", &results->restore);
+		write_series(&json, "restore_call", &results->restore_call);
+		write_series(&json, "fork_call", &results->fork_call);
 		mote__json_f64(&json, "vm_entries_per_call", entries, 6);
 		mote__json_end(&json);
 		return;
@@ -152,6 +242,9 @@ static void show(const struct session *session, const struct target *target,
 	print_series("create", &results->create);
 	print_series("start", &results->start);
 	print_series("call", &results->call);
+	print_series("restore", &results->restore);
+	print_series("restore+call", &results->restore_call);
+	print_series("fork+call", &results->fork_call);
 	(void)printf("VM entries per call: %.2f\n", entries);
 }
 
@@ -183,5 +276,8 @@ int mote__command_bench(const struct options *options)
 	free(results.create.ns);
 	free(results.start.ns);
 	free(results.call.ns);
+	free(results.restore.ns);
+	free(results.restore_call.ns);
+	free(results.fork_call.ns);
 	return status;
 }

@@ -62,16 +62,36 @@ static int show(const struct session *session, const struct target *target,
 	return status;
 }
 
-static int call_target(const struct session *session, const struct target *target)
+/** Call again and again, from start where there is one. result: of the last call. */
+static int call_often(const struct session *session, const struct target *target,
+		      mote_snapshot *start, struct mote_value *result)
 {
 	uint64_t count = session->options->repeat ? session->options->repeat : 1;
+	struct mote_error err = {0};
+	for (uint64_t i = 0; i < count; i++) {
+		if (start && i && mote_sandbox_restore(session->sandbox, start, NULL, &err) < 0)
+			return mote__session_fail(session, session->guest, STAGE_SNAPSHOT, &err);
+		if (mote__target_call(target, session, result, &err) != MOTE_OK)
+			return mote__session_fail(session, target->function, STAGE_CALL, &err);
+	}
+	return EXIT_OK;
+}
+
+static int call_target(const struct session *session, const struct target *target)
+{
 	struct mote_value result = mote_void();
 	struct mote_error err = {0};
+	mote_snapshot *start = NULL;
+	if (session->options->restore &&
+	    mote_snapshot_take(session->sandbox, NULL, &start, &err) != MOTE_OK)
+		return mote__session_fail(session, session->guest, STAGE_SNAPSHOT, &err);
 	uint64_t before = mote__clock_ns();
-	for (uint64_t i = 0; i < count; i++)
-		if (mote__target_call(target, session, &result, &err) != MOTE_OK)
-			return mote__session_fail(session, target->function, STAGE_CALL, &err);
-	return show(session, target, &result, mote__clock_ns() - before);
+	int status = call_often(session, target, start, &result);
+	uint64_t call_ns = mote__clock_ns() - before;
+	if (status == EXIT_OK)
+		status = show(session, target, &result, call_ns);
+	mote_snapshot_unref(start);
+	return status;
 }
 
 /** Start the guest of a loaded session and call function with count words. */

@@ -28,5 +28,9 @@ int mote__command_call(const struct options *options);
 int mote__command_inspect(const struct options *options);
 int mote__command_doctor(const struct options *options);
 int mote__command_bench(const struct options *options);
+int mote__command_snapshot_take(const struct options *options);
+int mote__command_snapshot_inspect(const struct options *options);
+int mote__command_snapshot_diff(const struct options *options);
+int mote__command_snapshot_flatten(const struct options *options);
 
 #endif

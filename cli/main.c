@@ -12,32 +12,77 @@
 
 #include <mote.h>
 
-static const struct command_row {
-	const char *name;
+struct command_row {
+	const char *name; /* behind that of its group */
 	enum command command;
 	int (*run)(const struct options *options);
 	const char *summary;
 	const char *help; /* usage and what it does */
-} commands[] = {
+	/* A group of commands instead: run is NULL. */
+	const struct command_row *members;
+	size_t member_count;
+};
+
+static const struct command_row snapshot_commands[] = {
+	{"take", COMMAND_SNAPSHOT_TAKE, mote__command_snapshot_take,
+	 "run a guest, take a snapshot behind each call",
+	 "Usage: mote snapshot take GUEST [--call 'NAME(ARGUMENT, ...)']... [OPTION...]\n\n"
+	 "Start the guest, make the calls, and take a snapshot behind each step. Show what each\n"
+	 "of them added to the one before: pages, memory, layers, time and digest.\n",
+	 NULL, 0},
+	{"inspect", COMMAND_SNAPSHOT_INSPECT, mote__command_snapshot_inspect,
+	 "show what a snapshot is made of; a drawing of it",
+	 "Usage: mote snapshot inspect GUEST [--call 'NAME(ARGUMENT, ...)']... [OPTION...]\n\n"
+	 "Start the guest, make the calls, and show the last snapshot: its layers, the regions of\n"
+	 "memory and which of their pages hold something, and what it needs of its host.\n",
+	 NULL, 0},
+	{"diff", COMMAND_SNAPSHOT_DIFF, mote__command_snapshot_diff,
+	 "show which bytes a call changed",
+	 "Usage: mote snapshot diff GUEST --call 'NAME(ARGUMENT, ...)'... [OPTION...]\n\n"
+	 "Start the guest, make the calls, and compare the snapshot behind the last one with the\n"
+	 "one before it. Steps are numbered as mote snapshot take shows them.\n",
+	 NULL, 0},
+	{"flatten", COMMAND_SNAPSHOT_FLATTEN, mote__command_snapshot_flatten,
+	 "put the layers of a snapshot into one",
+	 "Usage: mote snapshot flatten GUEST [--call 'NAME(ARGUMENT, ...)']... [OPTION...]\n\n"
+	 "Start the guest, make the calls, and put the layers of the last snapshot into one. Show\n"
+	 "both, and that they are the same to a guest: the digest does not change.\n",
+	 NULL, 0},
+};
+
+static const struct command_row commands[] = {
 	{"run", COMMAND_RUN, mote__command_run, "start a guest, perhaps call a function of it",
 	 "Usage: mote run GUEST [--call NAME [ARGUMENT...]] [OPTION...]\n\n"
 	 "Start the guest in a fresh sandbox and call NAME. Without --call, call its function\n"
-	 "\"run\" or \"main\" if it has one without parameters; else list what can be called.\n"},
+	 "\"run\" or \"main\" if it has one without parameters; else list what can be called.\n",
+	 NULL, 0},
 	{"call", COMMAND_CALL, mote__command_call, "call a function of a guest, print the result",
 	 "Usage: mote call GUEST NAME [ARGUMENT...] [OPTION...]\n\n"
-	 "Start the guest in a fresh sandbox, call NAME and print what it returns.\n"},
+	 "Start the guest in a fresh sandbox, call NAME and print what it returns.\n",
+	 NULL, 0},
 	{"inspect", COMMAND_INSPECT, mote__command_inspect,
 	 "show a guest image: functions, layout, a drawing of its memory",
 	 "Usage: mote inspect GUEST [OPTION...]\n\n"
 	 "Show what is in a guest image and how it would lie in memory. Runs nothing of it and\n"
-	 "needs no KVM.\n"},
+	 "needs no KVM.\n",
+	 NULL, 0},
+	{"snapshot", 0, NULL, "take snapshots of a running guest, look at them",
+	 "Usage: mote snapshot COMMAND GUEST [--call 'NAME(ARGUMENT, ...)']... [OPTION...]\n\n"
+	 "Run a guest and freeze what becomes of it. Nothing is stored: snapshots last as long as\n"
+	 "the command.\n",
+	 snapshot_commands, sizeof snapshot_commands / sizeof snapshot_commands[0]},
 	{"doctor", COMMAND_DOCTOR, mote__command_doctor, "tell whether mote can run guests here",
 	 "Usage: mote doctor [OPTION...]\n\n"
 	 "Look at this machine's KVM: is it there, which kind is it, what is missing, and what\n"
-	 "to type to mend it.\n"},
-	{"bench", COMMAND_BENCH, mote__command_bench, "measure creation, start and calls",
+	 "to type to mend it.\n",
+	 NULL, 0},
+	{"bench", COMMAND_BENCH, mote__command_bench,
+	 "measure creation, start, calls, restores and forks",
 	 "Usage: mote bench GUEST NAME [ARGUMENT...] [-n N] [OPTION...]\n\n"
-	 "Measure how long it takes to make and start a sandbox, and to call NAME in one.\n"},
+	 "Measure how long it takes to make and start a sandbox, to call NAME in one, to restore\n"
+	 "it to what it was, alone and with the next call, and to make a fork of it, call NAME\n"
+	 "there and destroy it.\n",
+	 NULL, 0},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -45,8 +90,13 @@ static const char arguments_help[] =
 	"\nArguments have the types that the guest's table of functions says. For a guest without\n"
 	"one, or to be clear, the type stands in front:\n"
 	"  i32:-2  u32:7  i64:0x10  u64:0xff  f32:0.5  f64:1e9  bool:true  str:hello\n"
-	"  bytes:hex:00ff  bytes:@file (@- is standard input)  bytes:text:hello\n"
-	"Write -- before arguments that start with a dash and a letter.\n";
+	"  bytes:hex:00ff  bytes:@file (@- is standard input)  bytes:text:hello\n";
+
+static const char dash_help[] = "Write -- before arguments that start with a dash and a letter.\n";
+
+static const char calls_help[] =
+	"\nA call is one word for the shell: --call 'add(2, 3)' or --call count_up. A text with\n"
+	"commas, parentheses or blanks at its ends stands in double quotes.\n";
 
 static const char status_help[] = "\nExit status:\n"
 				  "  0  done\n"
@@ -58,13 +108,19 @@ static const char status_help[] = "\nExit status:\n"
 				  "  6  no usable hypervisor (see mote doctor)\n"
 				  "  7  any other failure of the host\n";
 
+static void print_commands(FILE *out, const struct command_row *rows, size_t count)
+{
+	(void)fputs("Commands:\n", out);
+	for (size_t i = 0; i < count; i++)
+		(void)fprintf(out, "  %-8s  %s\n", rows[i].name, rows[i].summary);
+}
+
 static void print_help(FILE *out)
 {
 	(void)fputs("mote runs untrusted code in micro virtual machines.\n\n"
-		    "Usage: mote COMMAND [OPTION...]\n\nCommands:\n",
+		    "Usage: mote COMMAND [OPTION...]\n\n",
 		    out);
-	for (size_t i = 0; i < COMMANDS; i++)
-		(void)fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].summary);
+	print_commands(out, commands, COMMANDS);
 	(void)fputs("  help      show the help of a command: mote help call\n"
 		    "  version   show the version of the library\n",
 		    out);
@@ -72,11 +128,23 @@ static void print_help(FILE *out)
 	(void)fputs("\nMore: mote COMMAND --help, man mote\n", out);
 }
 
+static void print_group_help(FILE *out, const struct command_row *group)
+{
+	(void)fputs(group->help, out);
+	(void)fputc('\n', out);
+	print_commands(out, group->members, group->member_count);
+	(void)fprintf(out, "\nMore: mote %s COMMAND --help, man mote\n", group->name);
+}
+
 static void print_command_help(const struct command_row *row)
 {
 	(void)fputs(row->help, stdout);
-	if (row->command & (COMMAND_RUN | COMMAND_CALL | COMMAND_BENCH))
+	if (row->command & COMMANDS_SNAPSHOT)
+		(void)fputs(calls_help, stdout);
+	if (row->command != COMMAND_INSPECT && row->command != COMMAND_DOCTOR)
 		(void)fputs(arguments_help, stdout);
+	if (row->command & (COMMAND_RUN | COMMAND_CALL | COMMAND_BENCH))
+		(void)fputs(dash_help, stdout);
 	(void)fputc('\n', stdout);
 	mote__options_help(stdout, row->command);
 	(void)fputs("\nSizes are bytes, or end in K, M or G. Times end in ns, us, ms, s, m or h.\n"
@@ -84,11 +152,12 @@ static void print_command_help(const struct command_row *row)
 		    stdout);
 }
 
-static const struct command_row *find(const char *name)
+static const struct command_row *find(const struct command_row *rows, size_t count,
+				      const char *name)
 {
-	for (size_t i = 0; i < COMMANDS; i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return &rows[i];
 	return NULL;
 }
 
@@ -105,9 +174,25 @@ static int refuse_unknown(const char *name)
 	return EXIT_USAGE;
 }
 
-static int run_command(const struct command_row *row, int argc, char **argv)
+static int refuse_unknown_member(const struct command_row *group, const char *name)
 {
-	struct options options = {.command = row->command, .command_name = row->name};
+	struct suggestion suggestion = {.word = name};
+	for (size_t i = 0; i < group->member_count; i++)
+		mote__suggest_offer(&suggestion, group->members[i].name);
+	(void)mote__report_usage(group->name, "unknown command \"%s\"", name);
+	if (suggestion.best)
+		mote__report_hint("did you mean mote %s %s?", group->name, suggestion.best);
+	return EXIT_USAGE;
+}
+
+/** group: NULL, or what row is a member of. */
+static int run_command(const struct command_row *group, const struct command_row *row, int argc,
+		       char **argv)
+{
+	char name[64];
+	(void)snprintf(name, sizeof name, "%s%s%s", group ? group->name : "", group ? " " : "",
+		       row->name);
+	struct options options = {.command = row->command, .command_name = name};
 	int status = mote__options_parse(&options, argc, argv);
 	if (status != EXIT_OK)
 		return status;
@@ -118,21 +203,49 @@ static int run_command(const struct command_row *row, int argc, char **argv)
 	return row->run(&options);
 }
 
-static int help(const char *name)
+/** Help for the words behind "help". */
+static int help(int argc, char **argv)
 {
-	const struct command_row *row = name ? find(name) : NULL;
-	if (name && !row)
-		return refuse_unknown(name);
-	if (row)
-		print_command_help(row);
-	else
+	const struct command_row *row = argc > 0 ? find(commands, COMMANDS, argv[0]) : NULL;
+	if (argc > 0 && !row)
+		return refuse_unknown(argv[0]);
+	if (row && row->members && argc > 1) {
+		const struct command_row *member = find(row->members, row->member_count, argv[1]);
+		if (!member)
+			return refuse_unknown_member(row, argv[1]);
+		row = member;
+	}
+	if (!row)
 		print_help(stdout);
+	else if (row->members)
+		print_group_help(stdout, row);
+	else
+		print_command_help(row);
 	return EXIT_OK;
 }
 
 static bool is_one_of(const char *text, const char *a, const char *b, const char *c)
 {
 	return strcmp(text, a) == 0 || strcmp(text, b) == 0 || strcmp(text, c) == 0;
+}
+
+/** argv[0] is the command of group that is wanted. */
+static int dispatch_group(const struct command_row *group, int argc, char **argv)
+{
+	if (argc < 1) {
+		print_group_help(stderr, group);
+		return EXIT_USAGE;
+	}
+	if (is_one_of(argv[0], "--help", "-h", "help")) {
+		print_group_help(stdout, group);
+		return EXIT_OK;
+	}
+	const struct command_row *row = find(group->members, group->member_count, argv[0]);
+	if (row)
+		return run_command(group, row, argc - 1, argv + 1);
+	if (argv[0][0] == '-')
+		return mote__report_usage(group->name, "unknown option %s", argv[0]);
+	return refuse_unknown_member(group, argv[0]);
 }
 
 static int dispatch(int argc, char **argv)
@@ -142,14 +255,16 @@ static int dispatch(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (is_one_of(argv[1], "--help", "-h", "help"))
-		return help(argc > 2 ? argv[2] : NULL);
+		return help(argc - 2, argv + 2);
 	if (is_one_of(argv[1], "--version", "-V", "version")) {
 		(void)printf("mote %s\n", mote_version());
 		return EXIT_OK;
 	}
-	const struct command_row *row = find(argv[1]);
+	const struct command_row *row = find(commands, COMMANDS, argv[1]);
+	if (row && row->members)
+		return dispatch_group(row, argc - 2, argv + 2);
 	if (row)
-		return run_command(row, argc - 2, argv + 2);
+		return run_command(NULL, row, argc - 2, argv + 2);
 	if (argv[1][0] == '-')
 		return mote__report_usage(NULL, "unknown option %s", argv[1]);
 	return refuse_unknown(argv[1]);

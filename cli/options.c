@@ -14,6 +14,7 @@
 enum kind {
 	KIND_FLAG,     /* bool */
 	KIND_TEXT,     /* const char * */
+	KIND_CALL,     /* const char *, one more of options->calls */
 	KIND_SIZE,     /* uint64_t, bytes */
 	KIND_DURATION, /* uint64_t, nanoseconds */
 	KIND_COUNT,    /* uint64_t */
@@ -31,7 +32,8 @@ struct row {
 	const char *help;
 };
 
-#define GUEST_RUNS  (COMMAND_RUN | COMMAND_CALL | COMMAND_BENCH)
+#define WITH_WORDS  (COMMAND_RUN | COMMAND_CALL | COMMAND_BENCH)
+#define GUEST_RUNS  (WITH_WORDS | COMMANDS_SNAPSHOT)
 #define GUEST_LOADS (GUEST_RUNS | COMMAND_INSPECT)
 #define GUEST_CALLS (COMMAND_RUN | COMMAND_CALL)
 #define EVERY       (GUEST_LOADS | COMMAND_DOCTOR)
@@ -41,6 +43,8 @@ struct row {
 static const struct row rows[] = {
 	{"call", 'c', KIND_TEXT, COMMAND_RUN, offsetof(struct options, call), "NAME",
 	 "call this function; operands behind GUEST are its arguments"},
+	{"call", 'c', KIND_CALL, COMMANDS_SNAPSHOT, offsetof(struct options, calls), "CALL",
+	 "call a function, such as 'add(2, 3)'; again for more calls, in order"},
 	{"result", 't', KIND_TYPE, GUEST_RUNS, offsetof(struct options, result), "TYPE",
 	 "type of the result, for guests that do not tell; default void"},
 	{"raw", 'r', KIND_FLAG, GUEST_CALLS, offsetof(struct options, raw), NULL,
@@ -49,13 +53,20 @@ static const struct row rows[] = {
 	 "write the result to FILE, as it is"},
 	{"repeat", 0, KIND_COUNT, GUEST_CALLS, offsetof(struct options, repeat), "N",
 	 "call N times in the same sandbox; the last result counts"},
+	{"restore", 0, KIND_FLAG, GUEST_CALLS, offsetof(struct options, restore), NULL,
+	 "put the sandbox back to its start before each further call"},
+	{"repeat", 0, KIND_COUNT, COMMANDS_SNAPSHOT, offsetof(struct options, repeat), "N",
+	 "make the calls N times over"},
+	{"from", 0, KIND_COUNT, COMMAND_SNAPSHOT_DIFF, offsetof(struct options, from), "STEP",
+	 "compare the last step with this one; default: the one before it"},
 	{"stats", 's', KIND_FLAG, GUEST_CALLS, offsetof(struct options, statistics), NULL,
 	 "print times and counters to standard error"},
 	{"iterations", 'n', KIND_COUNT, COMMAND_BENCH, offsetof(struct options, iterations), "N",
 	 "measure N calls; default 1000"},
 	{"creates", 0, KIND_COUNT, COMMAND_BENCH, offsetof(struct options, creates), "N",
 	 "measure making N sandboxes; default 20"},
-	{"svg", 0, KIND_TEXT, COMMAND_INSPECT, offsetof(struct options, svg), "FILE",
+	{"svg", 0, KIND_TEXT, COMMAND_INSPECT | COMMAND_SNAPSHOT_INSPECT,
+	 offsetof(struct options, svg), "FILE",
 	 "draw guest memory to FILE as SVG (- is standard output)"},
 	{"exports", 0, KIND_FLAG, COMMAND_INSPECT, offsetof(struct options, exports), NULL,
 	 "print the names of exported functions only"},
@@ -119,6 +130,15 @@ static bool set(struct options *options, const struct row *row, const char *text
 	case KIND_TEXT:
 		*(const char **)field = text;
 		return true;
+	case KIND_CALL:
+		if (options->call_count == MAX_CALLS) {
+			(void)snprintf(error->message, sizeof error->message,
+				       "more than %d; --repeat makes them several times",
+				       MAX_CALLS);
+			return false;
+		}
+		options->calls[options->call_count++] = text;
+		return true;
 	case KIND_SIZE:
 		return mote__size_parse(text, field, error);
 	case KIND_DURATION:
@@ -161,7 +181,7 @@ static int refuse_unknown(const struct options *options, const char *word)
 	mote__report_usage(options->command_name, "unknown option %s", word);
 	if (suggestion.best)
 		mote__report_hint("did you mean --%s?", suggestion.best);
-	else if (options->command & GUEST_RUNS)
+	else if (options->command & WITH_WORDS)
 		mote__report_hint("write -- before arguments that start with -");
 	return EXIT_USAGE;
 }

@@ -18,7 +18,18 @@ enum command {
 	COMMAND_INSPECT = 1u << 2,
 	COMMAND_DOCTOR = 1u << 3,
 	COMMAND_BENCH = 1u << 4,
+	COMMAND_SNAPSHOT_TAKE = 1u << 5,
+	COMMAND_SNAPSHOT_INSPECT = 1u << 6,
+	COMMAND_SNAPSHOT_DIFF = 1u << 7,
+	COMMAND_SNAPSHOT_FLATTEN = 1u << 8,
 };
+
+/** All that take snapshots of a guest that they run. */
+#define COMMANDS_SNAPSHOT                                                           \
+	(COMMAND_SNAPSHOT_TAKE | COMMAND_SNAPSHOT_INSPECT | COMMAND_SNAPSHOT_DIFF | \
+	 COMMAND_SNAPSHOT_FLATTEN)
+
+#define MAX_CALLS 64
 
 #define RESULT_NOT_SAID UINT32_MAX
 
@@ -29,7 +40,9 @@ struct options {
 	char **operands; /* what is not an option, in order */
 	int operand_count;
 
-	const char *call;   /* run: function to call */
+	const char *call;             /* run: function to call */
+	const char *calls[MAX_CALLS]; /* snapshot: calls to make, in order */
+	uint32_t call_count;
 	const char *device; /* path of the KVM device */
 	const char *init_data;
 	const char *output; /* file for the result */
@@ -38,12 +51,13 @@ struct options {
 	uint64_t heap_bytes, stack_bytes, input_bytes, output_bytes, scratch_bytes, memory_max;
 	uint64_t image_bytes_max;
 	uint64_t repeat;     /* calls; 1 when not given */
+	uint64_t from;       /* snapshot diff: step to compare with */
 	uint64_t iterations; /* bench: calls that are measured */
 	uint64_t creates;    /* bench: sandboxes that are measured */
 	uint32_t result;     /* enum mote_type, or RESULT_NOT_SAID */
 	uint32_t log_level;
 	bool ignore_extensions, executable_heap, allow_unfiltered_msrs;
-	bool raw, json, statistics, exports;
+	bool raw, json, statistics, exports, restore;
 	bool help;
 };
 

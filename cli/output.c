@@ -106,6 +106,23 @@ void mote__output_column(FILE *out, const char *text, unsigned width)
 		(void)fputc(' ', out);
 }
 
+struct short_text mote__text_cut(const char *text, unsigned most)
+{
+	struct short_text result;
+	size_t len = strlen(text);
+	if (len > most) {
+		len = most - 3;
+		/* Not inside a character. */
+		while (len && ((uint8_t)text[len] & 0xC0) == 0x80)
+			len--;
+	}
+	memcpy(result.text, text, len);
+	result.text[len] = 0;
+	if (text[len])
+		memcpy(result.text + len, "...", 4);
+	return result;
+}
+
 struct short_text mote__size_text(uint64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

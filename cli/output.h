@@ -32,6 +32,8 @@ struct short_text {
 	char text[32];
 };
 
+/** Text, or its start and "..."; at most most bytes, which are 4 to 31. */
+struct short_text mote__text_cut(const char *text, unsigned most);
 /** Such as "288 KiB" or "1.5 MiB": exact, or to one decimal. */
 struct short_text mote__size_text(uint64_t bytes);
 /** Such as "rw-". */

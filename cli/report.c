@@ -84,6 +84,7 @@ static int status_of(const struct failure *failure)
 	case MOTE_EADDR:
 	case MOTE_ETYPE:
 	case MOTE_EIMPORT:
+	case MOTE_ESNAPSHOT:
 		return EXIT_REFUSED;
 	default:
 		return is_file_refused(failure) ? EXIT_REFUSED : EXIT_HOST;

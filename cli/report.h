@@ -12,6 +12,7 @@ enum stage {
 	STAGE_CREATE, /* making the engine, the host and the sandbox */
 	STAGE_START,  /* the guest initialises itself */
 	STAGE_CALL,
+	STAGE_SNAPSHOT, /* taking, reading or restoring a snapshot */
 };
 
 struct failure {

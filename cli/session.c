@@ -114,6 +114,8 @@ static FILE *stream_for_guest(const struct options *options)
 {
 	if (options->command == COMMAND_BENCH)
 		return NULL;
+	if (options->command & COMMANDS_SNAPSHOT)
+		return stderr;
 	return options->json || options->raw || options->output ? stderr : stdout;
 }
 
@@ -165,6 +167,18 @@ static int make_host(struct session *session, struct mote_error *err)
 	return rc;
 }
 
+int mote__session_fork(const struct session *session, mote_snapshot *snapshot,
+		       mote_sandbox **sandbox, struct mote_error *err)
+{
+	const struct mote_sandbox_options options = {
+		.size = sizeof options,
+		.memory_max = session->options->memory_max,
+		.log_level = session->options->log_level,
+	};
+	return mote_sandbox_create(session->engine, snapshot, session->host, &options, sandbox,
+				   err);
+}
+
 int mote__session_create(struct session *session)
 {
 	const struct options *options = session->options;
@@ -172,11 +186,6 @@ int mote__session_create(struct session *session)
 		.size = sizeof engine_options,
 		.device = options->device,
 		.allow_unfiltered_msrs = options->allow_unfiltered_msrs,
-	};
-	const struct mote_sandbox_options sandbox_options = {
-		.size = sizeof sandbox_options,
-		.memory_max = options->memory_max,
-		.log_level = options->log_level,
 	};
 	struct mote_error err = {0};
 	int rc = MOTE_OK;
@@ -186,8 +195,7 @@ int mote__session_create(struct session *session)
 		rc = make_host(session, &err);
 	uint64_t before = mote__clock_ns();
 	if (rc == MOTE_OK)
-		rc = mote_sandbox_create(session->engine, session->snapshot, session->host,
-					 &sandbox_options, &session->sandbox, &err);
+		rc = mote__session_fork(session, session->snapshot, &session->sandbox, &err);
 	if (rc != MOTE_OK)
 		return mote__session_fail(session, rc == MOTE_ENOKVM ? "KVM" : session->guest,
 					  STAGE_CREATE, &err);
@@ -230,15 +238,17 @@ static const struct counter {
 	{                                                       \
 #field, offsetof(struct mote_statistics, field) \
 	}
-	COUNTER(vm_entries),   COUNTER(vcpu_ioctls),
-	COUNTER(exits_halt),   COUNTER(exits_call),
-	COUNTER(exits_log),    COUNTER(exits_print),
-	COUNTER(exits_abort),  COUNTER(exits_exception),
-	COUNTER(exits_memory), COUNTER(exits_interrupted),
-	COUNTER(exits_other),  COUNTER(host_faults),
-	COUNTER(calls),        COUNTER(bytes_in),
-	COUNTER(bytes_out),    COUNTER(frames_used),
-	COUNTER(frames_max),
+	COUNTER(vm_entries),      COUNTER(vcpu_ioctls),
+	COUNTER(exits_halt),      COUNTER(exits_call),
+	COUNTER(exits_log),       COUNTER(exits_print),
+	COUNTER(exits_abort),     COUNTER(exits_exception),
+	COUNTER(exits_memory),    COUNTER(exits_interrupted),
+	COUNTER(exits_other),     COUNTER(host_faults),
+	COUNTER(calls),           COUNTER(bytes_in),
+	COUNTER(bytes_out),       COUNTER(frames_used),
+	COUNTER(frames_max),      COUNTER(restores),
+	COUNTER(restores_strict), COUNTER(switches),
+	COUNTER(restore_pages),   COUNTER(restore_drops),
 #undef COUNTER
 };
 

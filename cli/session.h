@@ -28,6 +28,10 @@ struct session {
 int mote__session_load(struct session *session, const struct options *options);
 /** Engine and host, when there are none, and a new sandbox. */
 int mote__session_create(struct session *session);
+/** Another sandbox of snapshot, with engine and host of session, which has one. Returns a
+ * mote_code; reports nothing. */
+int mote__session_fork(const struct session *session, mote_snapshot *snapshot,
+		       mote_sandbox **sandbox, struct mote_error *err);
 /** Let the guest initialise itself. */
 int mote__session_start(struct session *session);
 /** Destroy the sandbox, so that another can be made. */

@@ -4,11 +4,12 @@
  * where it lies. Self-contained: no scripts, no fonts, no links. Heights grow with the logarithm of
  * sizes. Names and the title may be hostile: everything is escaped for XML.
  */
-#include "map.h"
+#include "svg.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "map.h"
 #include "output.h"
 
 enum {
@@ -23,8 +24,7 @@ enum {
 	MOST_HEIGHT = 130,
 };
 
-static const char style[] =
-	"<style>\n"
+const char mote__svg_style[] =
 	"text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1f2933}\n"
 	".title{font:600 20px system-ui,sans-serif}.head{font:600 13px system-ui,sans-serif}\n"
 	".small{font-size:11px;fill:#52606d}.ground{fill:#fff}\n"
@@ -34,10 +34,9 @@ static const char style[] =
 	".demand{stroke-dasharray:6 3}\n"
 	"@media(prefers-color-scheme:dark){text{fill:#e4e7eb}.small{fill:#9aa5b1}\n"
 	".ground{fill:#1f2933}.code{fill:#2b5382}.data{fill:#7a5217}.read{fill:#3d5a2b}"
-	".system{fill:#4b3f6b}}\n"
-	"</style>\n";
+	".system{fill:#4b3f6b}}\n";
 
-static void put_text(FILE *out, const char *text)
+void mote__svg_text(FILE *out, const char *text)
 {
 	for (size_t at = 0, len = strlen(text); at < len;) {
 		uint32_t c = 0;
@@ -107,7 +106,7 @@ static void draw_block(FILE *out, const struct block *block, int x, int y)
 		      "<rect class=\"box %s%s\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n",
 		      class_of(region), region->is_demand ? " demand" : "", x, y, BOX, height);
 	(void)fprintf(out, "<text x=\"%d\" y=\"%d\">", x + 10, middle - 3);
-	put_text(out, region->name);
+	mote__svg_text(out, region->name);
 	(void)fprintf(out, "</text>\n<text class=\"small\" x=\"%d\" y=\"%d\">%s %s%s%s</text>\n",
 		      x + 10, middle + 12, mote__access_text(region->access).text, size.text,
 		      region->is_cow ? ", copied on write" : "",
@@ -189,11 +188,13 @@ void mote__svg_write(FILE *out, const char *title, const struct map *virtual_map
 		      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
 		      "width=\"%d\" height=\"%d\" role=\"img\">\n<title>Memory of ",
 		      WIDTH, bottom + FOOT, WIDTH, bottom + FOOT);
-	put_text(out, title);
-	(void)fprintf(out, "</title>\n%s<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n",
-		      style, WIDTH, bottom + FOOT);
+	mote__svg_text(out, title);
+	(void)fprintf(out,
+		      "</title>\n<style>\n%s</style>\n<rect class=\"ground\" width=\"%d\" "
+		      "height=\"%d\"/>\n",
+		      mote__svg_style, WIDTH, bottom + FOOT);
 	(void)fputs("<text class=\"title\" x=\"24\" y=\"38\">Memory of ", out);
-	put_text(out, title);
+	mote__svg_text(out, title);
 	(void)fputs("</text>\n<text class=\"small\" x=\"24\" y=\"56\">Heights are not to scale; "
 		    "the highest addresses are at the top.</text>\n",
 		    out);

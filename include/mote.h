@@ -11,9 +11,12 @@
  *
  * Life cycle. mote_snapshot_from_file() reads a guest image once. mote_sandbox_create() makes a
  * virtual machine of it; its first call (or mote_sandbox_start()) lets the guest initialise itself.
- * mote_sandbox_call() calls a guest function. A guest that faults, aborts, breaks the protocol
- * while it runs or is cancelled leaves its sandbox *poisoned* (struct mote_error says so): it can
- * be read and destroyed, nothing else.
+ * mote_sandbox_call() calls a guest function. mote_snapshot_take() freezes what the guest has
+ * become; mote_sandbox_restore() puts a sandbox back to a snapshot, and mote_sandbox_create() from
+ * one that was taken is a fork: no initialisation, memory shared. A guest that faults, aborts,
+ * breaks the protocol while it runs or is cancelled leaves its sandbox *poisoned* (struct
+ * mote_error says so): it can be restored, read and destroyed, nothing else. A restore that fails
+ * half way leaves it *broken*: it can be destroyed.
  *
  * Threads. A sandbox is used by one thread at a time and may move between threads. Different
  * sandboxes are independent. Engines, snapshots and frozen hosts may be shared by any number of
@@ -27,8 +30,9 @@
  * takes NULL. Strings and bytes that come out are borrowed and say until when.
  *
  * The library prints nothing (but for the default of the guest's HostPrint, see
- * mote_host_create()), installs no signal handler, starts no thread and has no mutable globals.
- * After fork() the child must not use any object that the parent made.
+ * mote_host_create()), installs no signal handler, starts no thread and keeps no state outside its
+ * objects but a number for each thread. After fork() the child may destroy and unref what the
+ * parent made, and use none of it; most functions then fail with MOTE_ESTATE.
  */
 #ifndef MOTE_H
 #define MOTE_H
@@ -58,6 +62,8 @@ enum mote_code {
 	MOTE_EADDR = -5,   /* a guest address is not mapped, or not as needed */
 	MOTE_ETYPE = -6,   /* the result has another type than the caller asked for */
 	MOTE_EIMPORT = -7, /* the host lacks a function that the guest needs */
+	/* a snapshot is of another kind of guest than the sandbox, or would exceed a bound */
+	MOTE_ESNAPSHOT = -8,
 	/* the host machine's */
 	MOTE_ENOMEM = -20,  /* out of memory, or over a limit of the process */
 	MOTE_ENOKVM = -21,  /* no usable hypervisor */
@@ -107,7 +113,8 @@ MOTE_API const char *mote_version(void);
 /*
  * Options structs start with size: set it to sizeof the struct, zero the rest, set what you want;
  * zero means default. A NULL pointer means all defaults. Structs grow at their end; a larger struct
- * of a newer header is accepted while its unknown tail is zero.
+ * of a newer header is accepted while its unknown tail is zero, else MOTE_EINVAL. Fields named
+ * reserved are to be zero.
  */
 
 /* ---- Engine --------------------------------------------------------------------------------- */
@@ -123,7 +130,15 @@ struct mote_engine_options {
 	int32_t signal_number;
 	uint8_t allow_unfiltered_msrs; /* 1: accept a kernel without KVM_CAP_X86_MSR_FILTER */
 	uint8_t reserved[3];
+	/* Shells (wiped virtual machines, each with its snapshot in place) that are kept for later
+	 * sandboxes: default 16, at most MOTE_MAX_POOL; MOTE_POOL_NONE for none. */
+	uint32_t pool_max;
+	uint32_t reserved2;
 };
+
+#define MOTE_DEFAULT_POOL 16u
+#define MOTE_MAX_POOL     4096u
+#define MOTE_POOL_NONE    0xFFFFFFFFu
 
 /** Open the KVM device and find out what it can do. Errors: MOTE_EINVAL, MOTE_ENOKVM (no device, no
  * permission, or a capability is missing: the message names it), MOTE_ENOMEM, MOTE_ESYSTEM.
@@ -132,7 +147,8 @@ MOTE_API MOTE_MUST_USE int mote_engine_create(const struct mote_engine_options *
 					      mote_engine **engine, struct mote_error *err);
 /** One more owner; returns engine. Any thread. Since: 0.1 */
 MOTE_API mote_engine *mote_engine_ref(mote_engine *engine);
-/** One owner less; the last one closes it. Sandboxes hold a reference. Since: 0.1 */
+/** One owner less; the last one destroys the pool and closes the device. Sandboxes hold a
+ * reference, shells of the pool do not. Since: 0.1 */
 MOTE_API void mote_engine_unref(mote_engine *engine);
 
 enum mote_paging {
@@ -154,6 +170,7 @@ struct mote_engine_info {
 				     * not known before the first sandbox */
 	int32_t system_errno;       /* why the device could not be opened, else 0 */
 	char missing[128];          /* capabilities that are needed and missing; empty if none */
+	uint32_t pool_max, pool_count; /* shells that may be, and are, in the pool */
 };
 
 /** Copy what engine found out. Since: 0.1 */
@@ -194,7 +211,7 @@ struct mote_snapshot_options {
 	uint64_t input_bytes;   /* host to guest; default 0x4000, at least 0x2000 */
 	uint64_t output_bytes;  /* guest to host; default 0x4000, at least 0x2000 */
 	uint64_t heap_bytes;    /* default 131072; confined guests: address space, not memory */
-	uint64_t stack_bytes;   /* confined guests; default: the image's note */
+	uint64_t stack_bytes;   /* confined guests; default: as the image's note asks */
 	uint64_t scratch_bytes; /* multiple of 4096; default 0x48000, confined: computed */
 	const void *init_data;  /* copied; the guest finds it through its PEB */
 	uint64_t init_data_bytes;
@@ -203,10 +220,21 @@ struct mote_snapshot_options {
 	uint8_t ignore_extensions; /* 1: run the image as a stock guest, in ring 0 */
 	uint8_t executable_heap;   /* 1: stock guests may execute their heap */
 	uint8_t reserved[2];
-	uint32_t msr_count;       /* stock guests: model-specific registers that ... */
-	const uint32_t *msrs;     /* ... may be read and written; at most 15 */
+	/* Stock guests: model-specific registers that they may read and write; at most 15. */
+	uint32_t msr_count;
+	const uint32_t *msrs;     /* copied */
 	uint64_t image_bytes_max; /* most memory that the image may take; default 256 MiB */
+	/* Confined guests: most pages of the write set, of this snapshot and of each one taken from
+	 * it: pages that calls were seen to write, which every sandbox then has writable from its
+	 * start and a restore fills again. Default 64, at most 4096. */
+	uint32_t write_set_max;
+	uint32_t reserved2;
+	/* Confined guests: address space for mote_sandbox_map(); default none. */
+	uint64_t mapping_bytes;
 };
+
+#define MOTE_DEFAULT_WRITE_SET 64u
+#define MOTE_MAX_WRITE_SET     4096u
 
 /** Make a snapshot of the guest image (ELF) at path. Entering it means: initialise.
  * Errors: MOTE_EINVAL (an option; the message names field, value and limit), MOTE_EIMAGE,
@@ -222,7 +250,8 @@ MOTE_API MOTE_MUST_USE int mote_snapshot_from_memory(const void *image, size_t l
 						     struct mote_error *err);
 /** One more owner; returns snapshot. Any thread. Since: 0.1 */
 MOTE_API mote_snapshot *mote_snapshot_ref(mote_snapshot *snapshot);
-/** One owner less. Sandboxes hold a reference. Since: 0.1 */
+/** One owner less. Sandboxes hold a reference, and so do shells of an engine's pool
+ * (mote_engine_trim()). Since: 0.1 */
 MOTE_API void mote_snapshot_unref(mote_snapshot *snapshot);
 
 struct mote_snapshot_info {
@@ -234,11 +263,22 @@ struct mote_snapshot_info {
 	uint8_t reserved[5];
 	uint64_t entry_gva, dispatch_gva; /* dispatch: 0 while not known */
 	uint64_t input_bytes, output_bytes, heap_bytes, stack_bytes, scratch_bytes;
-	uint64_t memory_bytes;    /* shared by all sandboxes of this snapshot */
+	uint64_t memory_bytes;    /* of all layers; shared by all sandboxes of this snapshot */
 	uint64_t table_bytes;     /* page tables */
-	uint32_t write_set_pages; /* pages that every sandbox has writable from its start */
+	uint32_t write_set_pages; /* that every sandbox has writable from its start; may grow */
 	uint32_t export_count, import_count, region_count;
 	char version_note[32]; /* of a stock guest, else empty */
+	uint32_t layer_count, metadata_count;
+	uint8_t is_ready; /* 1: taken from a ready sandbox; entering it means: call */
+	uint8_t reserved2[7];
+	uint64_t generation; /* 0: made from an image; a child has its parent's and one more */
+	uint64_t dead_bytes; /* of layers, hidden by later ones: mote_snapshot_flatten() */
+	uint64_t mapping_gva, mapping_bytes; /* confined guests: address space for mappings */
+	/* The GNU build id that the image names itself by, the rest zero. The image's word, for
+	 * diagnosis: no two images need to differ in it. mote_snapshot_digest() is an identity. */
+	uint8_t build_id[64];
+	uint32_t build_id_bytes; /* 0: the image has none */
+	uint32_t reserved3;
 };
 
 /** Copy facts about snapshot. Since: 0.1 */
@@ -249,7 +289,8 @@ MOTE_API void mote_snapshot_get_info(const mote_snapshot *snapshot,
 struct mote_region {
 	const char *name; /* "image", "heap", ...; lives as long as the snapshot */
 	uint64_t gva;     /* guest virtual address; 0 where it has none */
-	uint64_t gpa;     /* guest physical address; 0 where frames come on demand */
+	uint64_t gpa;     /* guest physical address of its first page; 0: it has none yet. Pages
+			   * behind may stand anywhere: mote_snapshot_locate() */
 	uint64_t bytes;
 	uint8_t access;    /* enum mote_access, of guest code in its own ring */
 	uint8_t is_cow;    /* written copies are the sandbox's own */
@@ -258,10 +299,71 @@ struct mote_region {
 	uint8_t reserved[4];
 };
 
-/** Region number index (below region_count), in ascending order of gva. MOTE_EINVAL beyond. Since:
- * 0.1 */
+/** Region number index (below region_count), in ascending order of gva. MOTE_EINVAL beyond.
+ * Since: 0.1 */
 MOTE_API int mote_snapshot_get_region(const mote_snapshot *snapshot, uint32_t index,
 				      struct mote_region *region);
+
+/** A layer: memory that was added by one snapshot and is shared with its descendants. */
+struct mote_layer {
+	uint64_t gpa; /* where it stands in guest physical memory */
+	uint64_t bytes;
+	uint64_t id; /* the same in every snapshot that shares it; unique in the process */
+};
+
+/** Layer number index (below layer_count), the oldest first. MOTE_EINVAL beyond. Since: 0.1 */
+MOTE_API int mote_snapshot_get_layer(const mote_snapshot *snapshot, uint32_t index,
+				     struct mote_layer *layer);
+
+/** Copy len bytes of the snapshot's memory at guest virtual address gva, as a sandbox that starts
+ * from it would find them. buffer is written only on success. Errors: MOTE_EADDR: not mapped, or to
+ * what each sandbox has for itself and no snapshot (buffers, page tables, a stock guest's scratch;
+ * the library's own pages); fault_gva is the first bad byte. MOTE_EINVAL. Any thread. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_snapshot_read(const mote_snapshot *snapshot, uint64_t gva,
+					      void *buffer, size_t len, struct mote_error *err);
+
+/** Where the page at a guest virtual address is stored. */
+struct mote_location {
+	uint64_t gpa;    /* of the page, in a layer; 0: nowhere, sandboxes make a page of zeroes */
+	uint32_t layer;  /* number of the layer; MOTE_NO_LAYER where gpa is 0 */
+	uint8_t access;  /* enum mote_access; what is writable is copied, layers never change */
+	uint8_t is_zero; /* 1: reads as zeroes and is not stored, or once for all such pages */
+	uint8_t reserved[2];
+};
+#define MOTE_NO_LAYER 0xFFFFFFFFu
+
+/** Find the page that has guest virtual address gva: where mote_snapshot_read() reads it. Of a page
+ * that every sandbox has in a frame of its own from the start, it is the one that fills the frame.
+ * MOTE_EADDR as there. Any thread. Since: 0.1 */
+MOTE_API int mote_snapshot_locate(const mote_snapshot *snapshot, uint64_t gva,
+				  struct mote_location *location);
+
+#define MOTE_DIGEST_BYTES 32
+/** The identity of what a sandbox of this snapshot starts from: SHA-256 over mappings, memory,
+ * registers and layout, independent of layers (docs/architecture.md). Computed when first asked.
+ * Cost: one pass over the memory. Any thread. MOTE_ENOMEM, MOTE_ESNAPSHOT (too many mappings).
+ * Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_snapshot_digest(mote_snapshot *snapshot,
+						uint8_t digest[MOTE_DIGEST_BYTES],
+						struct mote_error *err);
+
+/** A value that the caller attaches to a snapshot: JSON text under a name of the caller's. */
+struct mote_metadata {
+	const char *name; /* NUL-terminated UTF-8, 1 to 255 bytes, such as "com.example.build" */
+	const char *json; /* NUL-terminated JSON (RFC 8259), at most 64 KiB */
+};
+#define MOTE_MAX_METADATA 16
+
+/** Metadata number index (below metadata_count); its strings live as long as the snapshot.
+ * MOTE_EINVAL beyond. Since: 0.1 */
+MOTE_API int mote_snapshot_get_metadata(const mote_snapshot *snapshot, uint32_t index,
+					struct mote_metadata *metadata);
+
+/** The same snapshot in one layer: what was hidden by later layers is gone, also for a guest that
+ * controls its page tables. Metadata are kept; the digest is the same. Any thread.
+ * Cost: a copy of the memory. MOTE_ENOMEM, MOTE_ESYSTEM, MOTE_ESNAPSHOT (a bound). Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_snapshot_flatten(mote_snapshot *snapshot, mote_snapshot **flat,
+						 struct mote_error *err);
 
 #define MOTE_MAX_PARAMETERS 32
 
@@ -280,8 +382,8 @@ MOTE_API int mote_snapshot_get_export(const mote_snapshot *snapshot, uint32_t in
 /** Imported (host) function number index (below import_count); MOTE_EINVAL beyond. Since: 0.1 */
 MOTE_API int mote_snapshot_get_import(const mote_snapshot *snapshot, uint32_t index,
 				      struct mote_function *function);
-/** The function symbol that contains gva: writes "name+0x12" to text. MOTE_EADDR where there is
- * none. Since: 0.1 */
+/** The function symbol that contains gva: writes "name+0x12" to text, cut to text_bytes with its
+ * NUL. MOTE_EADDR where there is none, MOTE_EINVAL without room. Since: 0.1 */
 MOTE_API int mote_snapshot_symbolize(const mote_snapshot *snapshot, uint64_t gva, char *text,
 				     size_t text_bytes);
 
@@ -369,7 +471,8 @@ struct mote_host_function {
 	const char *name;
 	mote_host_callback callback;
 	void *cookie;
-	void (*destroy_cookie)(void *cookie); /* may be NULL; called when the host goes */
+	void (*destroy_cookie)(void *cookie); /* may be NULL; called when the host goes, or when
+					       * another function of that name comes */
 	uint32_t result;                      /* enum mote_type */
 	uint32_t parameter_count;             /* at most MOTE_MAX_PARAMETERS */
 	const uint32_t *parameters;           /* enum mote_type each */
@@ -377,8 +480,8 @@ struct mote_host_function {
 
 /**
  * A host without functions but HostPrint(string) -> i32, which writes the text to standard output
- * and returns its length in bytes; mote_host_on_print() puts another sink there. Log records go
- * nowhere until mote_host_on_log(). Since: 0.1
+ * (to a terminal: in green) and returns its length in bytes; mote_host_on_print() puts another sink
+ * there. Log records go nowhere until mote_host_on_log(). Since: 0.1
  */
 MOTE_API MOTE_MUST_USE int mote_host_create(mote_host **host, struct mote_error *err);
 /** One more owner; returns host. Any thread. Since: 0.1 */
@@ -395,8 +498,8 @@ MOTE_API MOTE_MUST_USE int mote_host_add(mote_host *host, const struct mote_host
 /** Gets what guests print: len bytes of UTF-8 at text, not NUL-terminated. Returns 0, or non-zero
  * to fail the guest's HostPrint. user_data is that of the sandbox. */
 typedef int (*mote_print_callback)(void *cookie, void *user_data, const char *text, size_t len);
-/** Send prints of guests (HostPrint and debug characters) to callback. MOTE_ESTATE when frozen.
- * Since: 0.1 */
+/** Send prints of guests (HostPrint and debug characters) to callback; NULL: to standard output.
+ * MOTE_ESTATE when frozen. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_host_on_print(mote_host *host, mote_print_callback callback,
 					      void *cookie, struct mote_error *err);
 
@@ -408,13 +511,13 @@ struct mote_log_record {
 };
 typedef void (*mote_log_callback)(void *cookie, void *user_data,
 				  const struct mote_log_record *record);
-/** Send log records of guests to callback. MOTE_ESTATE when frozen. Since: 0.1 */
+/** Send log records of guests to callback; NULL: nowhere. MOTE_ESTATE when frozen. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_host_on_log(mote_host *host, mote_log_callback callback,
 					    void *cookie, struct mote_error *err);
 
-/** Answer with value, which is copied and must have the declared type: else MOTE_ETYPE, and the
- * call fails. MOTE_ETOOBIG: does not fit the guest's input buffer. Both fail the guest's call.
- * Since: 0.1 */
+/** Answer with value, which is copied. Errors: MOTE_ETYPE: not of the declared type; MOTE_EINVAL: a
+ * string is not UTF-8; MOTE_ETOOBIG: does not fit the guest's input buffer. Each fails the guest's
+ * call. The functions below do the same with a value of their type. Since: 0.1 */
 MOTE_API int mote_reply_value(mote_reply *reply, const struct mote_value *value);
 MOTE_API int mote_reply_i32(mote_reply *reply, int32_t x);
 MOTE_API int mote_reply_u32(mote_reply *reply, uint32_t x);
@@ -443,23 +546,37 @@ struct mote_sandbox_options {
 	uint64_t memory_max;
 	uint32_t log_level; /* enum mote_log_level, most the guest sends; default MOTE_LOG_ERROR;
 			     * MOTE_LOG_SILENT for none */
-	uint32_t reserved;
-	void *user_data; /* passed to host functions and sinks */
+	uint8_t strict;     /* 1: every restore is strict: struct mote_restore_options */
+	uint8_t reserved[3];
+	void *user_data;                /* passed to host functions and sinks */
+	const struct mote_fresh *fresh; /* for deterministic runs; NULL: new and random */
+};
+
+/** What makes a start different from every other one; a confined guest finds it in its run info,
+ * and a guest that initialises itself is seeded with it. */
+struct mote_fresh {
+	uint64_t generation;
+	uint8_t random[32];
 };
 #define MOTE_LOG_SILENT           0xFFu
 #define MOTE_DEFAULT_MEMORY_BYTES 0x4000000u
 
 /**
- * Make a virtual machine that runs from snapshot with host, which is frozen by this. The guest has
- * not run yet. Errors: MOTE_EINVAL, MOTE_EIMPORT (the message lists what host lacks), MOTE_ENOMEM,
- * MOTE_ESYSTEM. Any thread. Since: 0.1
+ * Make a virtual machine that runs from snapshot with host, which is frozen by this. From an image
+ * the sandbox is new: the guest has not run yet. From a snapshot of a ready sandbox it is a fork of
+ * that, and ready; host must have all functions, with the same types, that were there when the
+ * snapshot was taken. A shell from the engine's pool is used where there is one.
+ * Errors: MOTE_EINVAL (memory_max: the message has the least), MOTE_EIMPORT (the message lists what
+ * host lacks), MOTE_ENOMEM, MOTE_ESYSTEM.
+ * Any thread. Since: 0.1
  */
 MOTE_API MOTE_MUST_USE int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot,
 					       mote_host *host,
 					       const struct mote_sandbox_options *options,
 					       mote_sandbox **sandbox, struct mote_error *err);
-/** Destroy; NULL is allowed. In state running (called by a host function of this sandbox) it does
- * nothing. Since: 0.1 */
+/** Destroy; NULL is allowed. Its virtual machine is wiped and goes to the engine's pool, with the
+ * snapshot it has in place, while that has room. In state running (called by a host function of
+ * this sandbox) it does nothing. Since: 0.1 */
 MOTE_API void mote_sandbox_destroy(mote_sandbox *sandbox);
 
 /** Let the guest initialise itself now, where the first call would. timeout_ns: 0 for none.
@@ -526,8 +643,8 @@ enum mote_state {
 	MOTE_STATE_NEW = 0,      /* made, not initialised */
 	MOTE_STATE_READY = 1,    /* can be called */
 	MOTE_STATE_RUNNING = 2,  /* in a call: seen by host functions */
-	MOTE_STATE_POISONED = 3, /* can be read and destroyed */
-	MOTE_STATE_BROKEN = 4,   /* can be destroyed */
+	MOTE_STATE_POISONED = 3, /* can be restored, read and destroyed */
+	MOTE_STATE_BROKEN = 4,   /* a restore or a write failed half way; can be destroyed */
 };
 
 /** The state: enum mote_state. Since: 0.1 */
@@ -539,20 +656,127 @@ MOTE_API void *mote_sandbox_user_data(const mote_sandbox *sandbox);
 
 /** Copy len bytes out of the guest at virtual address gva, through the page tables that it started
  * with (a stock guest may have loaded others). buffer is written only on success. States: all but
- * running and broken. MOTE_EADDR: not mapped; fault_gva is the first bad byte. Since: 0.1 */
+ * running and broken. MOTE_EADDR: not mapped; fault_gva is the first bad byte. MOTE_EINVAL: more
+ * than 4 GiB. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_sandbox_read(mote_sandbox *sandbox, uint64_t gva, void *buffer,
 					     size_t len, struct mote_error *err);
 /** Copy len bytes into the guest. Pages must be writable in the guest's tables, or copy-on-write,
  * or zero on demand (they become the sandbox's own); the library's own pages are not the guest's.
  * Nothing is written unless all can be; a stock guest that has mapped its own page tables into the
- * range may see part of it. States: new, ready. MOTE_EADDR as above; MOTE_ENOMEM: no frame is left.
- * Since: 0.1 */
+ * range may see part of it. States: new, ready. MOTE_EADDR and MOTE_EINVAL as above; MOTE_ENOMEM:
+ * no frame is left. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_sandbox_write(mote_sandbox *sandbox, uint64_t gva, const void *data,
 					      size_t len, struct mote_error *err);
 
+/* ---- Snapshots of sandboxes ------------------------------------------------------------------ */
+
+/**
+ * Finds the roots of all address spaces of a guest that owns its page tables, when a snapshot is
+ * taken: fills at most room guest physical addresses and returns how many there are; 0 means cr3
+ * alone, more than room fails with MOTE_EINVAL. The first one is the space that a sandbox of the
+ * snapshot starts in. It may read the sandbox, and do nothing else with it.
+ */
+typedef uint32_t (*mote_find_roots)(void *cookie, mote_sandbox *sandbox, uint64_t cr3,
+				    uint64_t *roots, uint32_t room);
+#define MOTE_MAX_ROOTS 256
+
+struct mote_take_options {
+	size_t size;
+	const struct mote_metadata *metadata; /* copied; no name twice */
+	uint32_t metadata_count;              /* at most MOTE_MAX_METADATA */
+	uint32_t reserved;
+	mote_find_roots find_roots; /* NULL: cr3 alone; confined guests have one space */
+	void *cookie;
+};
+
+/**
+ * Freeze a sandbox as a snapshot: its memory, page tables and registers. The sandbox goes on as if
+ * nothing had happened. Pages that did not change since the snapshot that the sandbox runs from (or
+ * the last one taken of it) are shared with that one, so a confined guest's costs as much as it
+ * wrote. When nothing changed since
+ * the last snapshot or restore, that snapshot is returned again (unless metadata are given).
+ *
+ * States: new, ready. Errors: MOTE_ESTATE, MOTE_ESNAPSHOT (the guest's page tables or the layers
+ * exceed a bound: the message says which), MOTE_ENOMEM, MOTE_ESYSTEM, MOTE_EINVAL (options,
+ * metadata). Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_snapshot_take(mote_sandbox *sandbox,
+					      const struct mote_take_options *options,
+					      mote_snapshot **snapshot, struct mote_error *err);
+
+struct mote_restore_options {
+	size_t size;
+	/* 1: reset the whole machine and trust nothing that ran in it. That is done anyway for
+	 * stock guests and after a poisoned call; else a confined guest's registers are beyond its
+	 * reach and what it wrote is known. */
+	uint8_t strict;
+	uint8_t reserved[7];
+	const struct mote_fresh *fresh; /* for deterministic runs; NULL: new and random */
+};
+
+/**
+ * Put sandbox to the state that snapshot has: nothing of what ran since is visible. snapshot may be
+ * any that fits the same kind of guest (confined or not, same model-specific registers): the one it
+ * runs from, a parent, a child, or an unrelated one; the sandbox runs from it afterwards. Its state
+ * is new or ready, as the sandbox had that the snapshot was taken of. Mappings of
+ * mote_sandbox_map() are gone.
+ *
+ * States: new, ready, poisoned. Cost: what was touched; another snapshot: a memory slot is
+ * switched. Errors: MOTE_ESNAPSHOT, MOTE_EIMPORT, MOTE_EINVAL (options; memory_max is too small for
+ * it), MOTE_ESTATE: nothing has changed. MOTE_ENOMEM, MOTE_ESYSTEM: the sandbox is broken if its
+ * state says so. Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_sandbox_restore(mote_sandbox *sandbox, mote_snapshot *snapshot,
+						const struct mote_restore_options *options,
+						struct mote_error *err);
+
+/** Make shells until the engine's pool holds count that have snapshot in place. Any thread; the
+ * sandboxes made from them need no new virtual machine. Errors: MOTE_EINVAL (count is more than
+ * pool_max), MOTE_ENOMEM (what was made so far stays), MOTE_ESYSTEM. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_engine_fill(mote_engine *engine, mote_snapshot *snapshot,
+					    uint32_t count, struct mote_error *err);
+/** Destroy the shells of the engine's pool that have snapshot in place and so keep it; NULL: all.
+ * Returns how many. Any thread. Since: 0.1 */
+MOTE_API uint32_t mote_engine_trim(mote_engine *engine, const mote_snapshot *snapshot);
+
+struct mote_mapping {
+	size_t size;
+	/* Either a file or memory of the caller's, a multiple of 4096 at a multiple of 4096.
+	 * Neither is copied. Until the sandbox is restored or destroyed a file must neither change
+	 * nor shrink (another may take its name), and memory must neither change nor go. */
+	const char *path;
+	const void *memory;
+	/* Memory: its size. A file: how much of its beginning, rounded up to whole pages; 0 for all
+	 * of it. What its last page has behind its end is zero. */
+	uint64_t bytes;
+	uint64_t gpa; /* guest physical address, a multiple of 4096. Confined guests: 0 */
+	/* Confined guests: where they see it, in the space of mapping_bytes; 0: behind the others.
+	 * Other guests make their own page tables. */
+	uint64_t gva;
+	/* MOTE_READ. Confined guests: | MOTE_WRITE for copy-on-write. Of other guests, the page
+	 * tables decide: | MOTE_EXECUTE is accepted and changes nothing. */
+	uint32_t access;
+	uint32_t reserved;
+};
+#define MOTE_MAX_MAPPINGS 32
+
+/**
+ * Show a file or memory to the guest, read-only or copy-on-write; it is never written. What the
+ * guest has mapped of it is copied into snapshots that are taken: those do not need it. *placed
+ * (may be NULL) gets where it is: gva for confined guests, else gpa. A mapping ends with the next
+ * restore or with the sandbox.
+ *
+ * States: new, ready. Errors: MOTE_EINVAL (an empty file, alignment, size, overlap with the
+ * snapshot, scratch or another mapping, too many: the message says which), MOTE_ESTATE,
+ * MOTE_ENOMEM, MOTE_ESYSTEM (opening the file). Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_sandbox_map(mote_sandbox *sandbox,
+					    const struct mote_mapping *mapping, uint64_t *placed,
+					    struct mote_error *err);
+
 /** Counted since the sandbox was made. */
 struct mote_statistics {
-	uint64_t vm_entries;      /* KVM_RUN that ran guest code */
+	uint64_t vm_entries;      /* KVM_RUN, for guest code or the library's own checks */
 	uint64_t vcpu_ioctls;     /* all vCPU ioctls, KVM_RUN among them */
 	uint64_t exits_halt;      /* ends of initialise and of calls */
 	uint64_t exits_call;      /* host function calls */
@@ -563,11 +787,16 @@ struct mote_statistics {
 	uint64_t exits_memory;    /* more frames asked for */
 	uint64_t exits_interrupted;
 	uint64_t exits_other;         /* MMIO, unknown ports, shutdown, ... */
-	uint64_t host_faults;         /* page faults of the guest that the host resolved */
+	uint64_t host_faults;         /* page faults of the guest that the host resolved: 0 */
 	uint64_t calls;               /* calls that the guest ended */
 	uint64_t bytes_in, bytes_out; /* messages copied to and from the guest */
-	uint64_t frames_used;         /* private frames that the guest took */
-	uint64_t frames_max;
+	uint64_t frames_used;         /* now: private frames, the write set's among them */
+	uint64_t frames_max;          /* now: most that there may be */
+	uint64_t restores;            /* in place, trusting the library's own ring 0 */
+	uint64_t restores_strict;     /* that reset the whole machine */
+	uint64_t switches;            /* to another snapshot */
+	uint64_t restore_pages;       /* write set: pages refilled by restores */
+	uint64_t restore_drops;       /* pages beyond it, dropped by restores */
 };
 
 /** Copy the counters. size: sizeof *statistics. Since: 0.1 */
@@ -579,7 +808,8 @@ MOTE_API void mote_sandbox_get_statistics(const mote_sandbox *sandbox,
 /** Ends a running call from another thread; may outlive its sandbox. */
 typedef struct mote_interrupt mote_interrupt;
 
-/** The interrupt object of sandbox, one more reference of it. Since: 0.1 */
+/** The interrupt object of sandbox, one more reference of it. Like all that is done with a sandbox,
+ * by the thread that uses it: before the call, or in a host function. Never NULL. Since: 0.1 */
 MOTE_API MOTE_MUST_USE mote_interrupt *mote_sandbox_interrupt(mote_sandbox *sandbox);
 /**
  * End the call that runs now. Returns 1 when guest code was running and was signalled, else 0: no

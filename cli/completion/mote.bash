@@ -8,11 +8,11 @@
 
 _mote_options() {
 	case $1 in
-	run) echo "--call --result --raw --output --repeat --stats --timeout --log-level
+	run) echo "--call --result --raw --output --repeat --restore --stats --timeout --log-level
 		--init-data --heap --stack --input --output-buffer --scratch --image-max --memory-max
 		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
 		--help" ;;
-	call) echo "--result --raw --output --repeat --stats --timeout --log-level --init-data
+	call) echo "--result --raw --output --repeat --restore --stats --timeout --log-level --init-data
 		--heap --stack --input --output-buffer --scratch --image-max --memory-max
 		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
 		--help" ;;
@@ -25,10 +25,20 @@ _mote_options() {
 	esac
 }
 
+_mote_snapshot_options() {
+	echo "--call --result --repeat --timeout --log-level --init-data --heap --stack --input
+		--output-buffer --scratch --image-max --memory-max --ignore-extensions
+		--executable-heap --device --allow-unfiltered-msrs --json --help"
+	case $1 in
+	inspect) echo "--svg" ;;
+	diff) echo "--from" ;;
+	esac
+}
+
 # True for options that take a value.
 _mote_takes_value() {
 	case $1 in
-	--call | --result | --output | --repeat | --iterations | --creates | --svg | --timeout | \
+	--call | --result | --output | --repeat | --from | --iterations | --creates | --svg | --timeout | \
 		--log-level | --init-data | --heap | --stack | --input | --output-buffer | \
 		--scratch | --image-max | --memory-max | --device | -[ctonld]) return 0 ;;
 	esac
@@ -58,11 +68,11 @@ _mote_words() {
 	done
 }
 
-# Fills operands with the words before the cursor that are no options.
+# Fills operands with the words from number $1 to the cursor that are no options.
 _mote_operands() {
 	local i
 	operands=()
-	for ((i = 2; i < COMP_CWORD; i++)); do
+	for ((i = $1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-?*) _mote_takes_value "${COMP_WORDS[i]}" && ((i++)) ;;
 		*) operands+=("${COMP_WORDS[i]}") ;;
@@ -80,17 +90,39 @@ _mote_value() {
 	esac
 }
 
+# mote snapshot COMMAND GUEST: $2 is being typed behind $1.
+_mote_snapshot() {
+	if ((COMP_CWORD == 2)); then
+		_mote_words "take inspect diff flatten --help" "$2"
+		return
+	fi
+	_mote_operands 3
+	if _mote_takes_value "$1"; then
+		_mote_value "$1" "$2"
+	elif [[ $2 == -* ]]; then
+		_mote_words "$(_mote_snapshot_options "${COMP_WORDS[2]}")" "$2"
+	elif [[ ${#operands[@]} -eq 0 ]]; then
+		_mote_files "$2"
+	fi
+}
+
 _mote() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]-} operands
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		_mote_words "run call inspect doctor bench help version --help --version" "$current"
+		_mote_words "run call inspect snapshot doctor bench help version --help --version" "$current"
 		return
 	fi
-	_mote_operands
-	if [[ $command == help ]]; then
-		_mote_words "run call inspect doctor bench" "$current"
+	if [[ $command == snapshot ]]; then
+		_mote_snapshot "$previous" "$current"
+		return
+	fi
+	_mote_operands 2
+	if [[ $command == help && $previous == snapshot ]]; then
+		_mote_words "take inspect diff flatten" "$current"
+	elif [[ $command == help ]]; then
+		_mote_words "run call inspect snapshot doctor bench" "$current"
 	elif _mote_takes_value "$previous"; then
 		_mote_value "$previous" "$current"
 	elif [[ $current == -* ]]; then

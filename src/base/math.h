@@ -38,4 +38,9 @@ static inline uint64_t mote__round_down(uint64_t x, uint64_t align)
 	return x & ~(align - 1);
 }
 
+static inline uint64_t mote__smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 #endif

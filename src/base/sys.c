@@ -10,8 +10,13 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
 
 void *mote__alloc(size_t count, size_t bytes)
 {
@@ -108,6 +113,58 @@ int mote__sys_memory_object(const char *name, uint64_t bytes)
 	return fd;
 }
 
+#define PAGES_AT_ONCE 64u
+
+int mote__sys_write_pages(int fd, uint64_t offset, const void *const *pages, uint64_t count,
+			  size_t page_bytes)
+{
+	struct iovec parts[PAGES_AT_ONCE];
+	uint64_t done = 0, bytes = count * page_bytes; /* done: bytes, as a write may end early */
+	while (done < bytes) {
+		uint64_t first = done / page_bytes, inside = done % page_bytes;
+		int n = 0;
+		for (; n < (int)PAGES_AT_ONCE && first + (uint64_t)n < count; n++)
+			parts[n] = (struct iovec){(void *)(uintptr_t)pages[first + (uint64_t)n],
+						  page_bytes};
+		parts[0].iov_base = (uint8_t *)parts[0].iov_base + inside;
+		parts[0].iov_len -= inside;
+		ssize_t got = pwritev(fd, parts, n, (off_t)(offset + done));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : -EIO;
+		done += (uint64_t)got;
+	}
+	return 0;
+}
+
+int mote__sys_object_id(int fd, uint64_t *id)
+{
+	struct stat status = {0};
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	*id = (uint64_t)status.st_ino;
+	return 0;
+}
+
+int mote__sys_open_file(const char *path, uint64_t *bytes)
+{
+	/* O_NONBLOCK: a FIFO in place of a file is refused, not waited for. */
+	int fd = mote__sys_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return fd;
+	struct stat status = {0};
+	int rc = fstat(fd, &status) < 0 ? -errno : 0;
+	if (rc == 0 && !S_ISREG(status.st_mode))
+		rc = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+	if (rc < 0) {
+		mote__sys_close(fd);
+		return rc;
+	}
+	*bytes = (uint64_t)status.st_size;
+	return fd;
+}
+
 int mote__sys_seal(int fd)
 {
 	int rc = fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
@@ -144,6 +201,47 @@ int mote__sys_map(enum mote__map_kind kind, int fd, uint64_t bytes, void **at)
 	}
 	*at = p;
 	return 0;
+}
+
+int mote__sys_reserve(uint64_t bytes, void **at)
+{
+	void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*at = p;
+	return 0;
+}
+
+int mote__sys_place(enum mote__map_kind kind, int fd, uint64_t offset, uint64_t bytes, void *at)
+{
+	int access = kind == MOTE__MAP_READ ? PROT_READ : PROT_READ | PROT_WRITE;
+	int flags = MAP_FIXED | (kind == MOTE__MAP_READ && fd >= 0 ? MAP_SHARED : MAP_PRIVATE);
+	if (fd < 0)
+		flags |= MAP_ANONYMOUS | MAP_NORESERVE;
+	void *p = mmap(at, bytes, access, flags, fd, (off_t)offset);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+void mote__sys_seclude(void *at, uint64_t bytes, int is_small)
+{
+	(void)madvise(at, bytes, MADV_DONTFORK);
+	if (is_small)
+		(void)madvise(at, bytes, MADV_NOHUGEPAGE);
+}
+
+int mote__sys_drop(void *at, uint64_t bytes)
+{
+	if (madvise(at, bytes, MADV_DONTNEED) == 0)
+		return 0;
+	/* An application that locks its memory. */
+	if (errno == EINVAL && madvise(at, bytes, MADV_DONTNEED_LOCKED) == 0)
+		return 0;
+	return -errno;
+}
+
+int mote__sys_resident(void *at, uint64_t bytes, uint8_t *pages)
+{
+	return mincore(at, bytes, pages) < 0 ? -errno : 0;
 }
 
 void mote__sys_unmap(void *at, uint64_t bytes)

@@ -28,6 +28,13 @@ int mote__sys_read_file(const char *path, size_t limit, uint8_t **bytes, size_t 
 /** A memory object of bytes bytes, zero, closed on exec. -EFBIG where the process may not have a
  * file of that size (RLIMIT_FSIZE); asking the kernel would kill it. */
 int mote__sys_memory_object(const char *name, uint64_t bytes);
+/** Write count pages of page_bytes each from offset on. */
+int mote__sys_write_pages(int fd, uint64_t offset, const void *const *pages, uint64_t count,
+			  size_t page_bytes);
+/** The number that a memory object has in the kernel while it exists. */
+int mote__sys_object_id(int fd, uint64_t *id);
+/** Open a regular file that can be read: its descriptor, and its size in *bytes. */
+int mote__sys_open_file(const char *path, uint64_t *bytes);
 /** Forbid writing, growing and shrinking; no writable shared mapping may exist. */
 int mote__sys_seal(int fd);
 
@@ -44,6 +51,18 @@ enum mote__map_kind {
 /** Map bytes bytes of fd (scratch: -1) and store the address in *at, which for MOTE__MAP_PRIVATE
  * says where. */
 int mote__sys_map(enum mote__map_kind kind, int fd, uint64_t bytes, void **at);
+/** Address space of bytes bytes, without access. */
+int mote__sys_reserve(uint64_t bytes, void **at);
+/** Map bytes bytes of fd from offset over what is at at: MOTE__MAP_READ or MOTE__MAP_PRIVATE; fd
+ * -1: zero pages, private. A range that is built in this way ends with mote__sys_seclude(). */
+int mote__sys_place(enum mote__map_kind kind, int fd, uint64_t offset, uint64_t bytes, void *at);
+/** A child after fork() does not get this range. is_small: never large pages in it. */
+void mote__sys_seclude(void *at, uint64_t bytes, int is_small);
+/** Let go of the pages of a range: private anonymous ones are zero after that, those of a file are
+ * the file's. */
+int mote__sys_drop(void *at, uint64_t bytes);
+/** Which pages of a range exist: one byte each, bit 0. */
+int mote__sys_resident(void *at, uint64_t bytes, uint8_t *pages);
 /** Unmap; NULL is allowed. */
 void mote__sys_unmap(void *at, uint64_t bytes);
 

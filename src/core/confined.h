@@ -16,11 +16,9 @@
 #endif
 
 /* Recursive entry: top-level slot 256 of every root points to the root itself, so that the leaf
- * entry of virtual page n is the u64 at SELF_GVA + 8 n and its table's entry at SELF_TABLE_GVA +
- * 8 (n >> 9). Supervisor only. */
-#define MOTE__SELF_SLOT      256
-#define MOTE__SELF_GVA       MOTE_U64(0xFFFF800000000000)
-#define MOTE__SELF_TABLE_GVA MOTE_U64(0xFFFF804000000000)
+ * entry of virtual page n is the u64 at SELF_GVA + 8 n. Supervisor only. */
+#define MOTE__SELF_SLOT 256
+#define MOTE__SELF_GVA  MOTE_U64(0xFFFF800000000000)
 
 /* The library's object: read-only memory of the process, one read-only slot at SYSTEM_GPA. */
 #define MOTE__SYSTEM_GPA        MOTE_U64(0x800000000)
@@ -30,6 +28,9 @@
 #define MOTE__SYSTEM_TABLE_PAGE 1 /* supervisor, read: GDT, TSS, I/O bitmap, frames */
 #define MOTE__SYSTEM_IDT_PAGE   2 /* supervisor, read */
 #define MOTE__SYSTEM_USER_PAGE  3 /* user, execute: prologue, copy routine, SYSCALL entry */
+
+/* Memory of the embedder's, between the snapshot and the library's object. */
+#define MOTE__MAPPING_GPA MOTE_U64(0x400000000)
 
 /* Pages of the sandbox, in scratch, mapped behind the library's. */
 #define MOTE__PARAMS_PAGE   4 /* supervisor, read and write: struct mote__params */
@@ -49,6 +50,7 @@
 #define MOTE__SS0           0x18
 #define MOTE__SS3           0x2b
 #define MOTE__CS3           0x33
+#define MOTE__CS32          0x23 /* none of ours: Linux's, which must not be reachable */
 #define MOTE__TR            0x38
 #define MOTE__GDT_LIMIT     0x47
 #define MOTE__TSS_OFFSET    0x100 /* in the table page */
@@ -62,6 +64,9 @@
 #define MOTE__COPY_GVA         (MOTE__PROLOGUE_GVA + 0x100)
 #define MOTE__RETURN_GVA       (MOTE__PROLOGUE_GVA + 0x140)
 #define MOTE__PROBE_GVA        (MOTE__PROLOGUE_GVA + 0x180)
+#define MOTE__RESET_GVA        (MOTE__PROLOGUE_GVA + 0x1C0)
+#define MOTE__PROBE_FAR_GVA    (MOTE__PROLOGUE_GVA + 0x200)
+#define MOTE__PROBE_STACK      0x800 /* bytes below the top of the IST page: the probes' stack */
 #define MOTE__FPU_IMAGE_OFFSET 0x400 /* in the user page */
 
 /* Ports of ring 0. They lie beyond the I/O bitmap: ring 3 gets #GP. */
@@ -72,7 +77,7 @@
 #define MOTE__PARAMS_NEXT        0x00 /* frame word of the next free frame */
 #define MOTE__PARAMS_LIMIT       0x08 /* frame word behind the last frame */
 #define MOTE__PARAMS_LOG_BIAS    0x10 /* log entry of frame word w: LOG_BIAS + (w >> 9) */
-#define MOTE__PARAMS_COW_END     0x18 /* first virtual page number behind the image's part */
+#define MOTE__PARAMS_COW_END     0x18 /* first virtual page number that is never copy-on-write */
 #define MOTE__PARAMS_HEAP_FIRST  0x20 /* demand-zero: first page number */
 #define MOTE__PARAMS_HEAP_PAGES  0x28
 #define MOTE__PARAMS_STACK_FIRST 0x30

@@ -7,10 +7,13 @@
 #include "base/math.h"
 #include "core/confined.h"
 
-#define PAGE         ((uint64_t)MOTE_PAGE_BYTES)
-#define USER_END     0x7FFFFFFFF000ull /* of the lower half, less a page */
-#define STACK_PRESET 2u                /* pages at the stack's top in the write set */
-#define BUFFERS_PAGE 16u               /* where the buffers begin, behind the system pages */
+#define PAGE       ((uint64_t)MOTE_PAGE_BYTES)
+#define USER_END   0x7FFFFFFFF000ull /* of the lower half, less a page */
+#define LOWER_LAST 0x7FFFFFFFFFFFull
+#define RESERVED_LAST \
+	0xFFFF80FFFFFFFFFFull /* of what the ABI reserves for a self map (guest-abi 1.1) */
+#define STACK_PRESET 2u       /* pages at the stack's top in the write set */
+#define BUFFERS_PAGE 16u      /* where the buffers begin, behind the system pages */
 #define SPARE_FRAMES 16u
 
 static const struct mote__family families[] = {
@@ -99,8 +102,6 @@ static void add_segments(struct mote__layout *l, const struct mote__elf *elf)
 		uint64_t gva = l->image_gva + first * PAGE;
 		add(l, name, MOTE__PART_MEMORY, gva, l->image_gpa + first * PAGE,
 		    (next - first) * PAGE, a);
-		if (a.cow)
-			l->cow_end_gva = l->image_gva + next * PAGE;
 	}
 }
 
@@ -118,10 +119,9 @@ static void add_confined(struct mote__layout *l, const struct mote__layout_confi
 	add(l, "PEB", MOTE__PART_MEMORY, l->peb_gva, l->peb_gpa, l->family->peb_bytes, user_read);
 	add(l, "init data", MOTE__PART_MEMORY, l->init_gva, l->init_gpa, l->init_bytes,
 	    attributes_of(c->init_access, true));
-	if (l->init_bytes && (c->init_access & MOTE_WRITE))
-		l->cow_end_gva = mote__round_up(l->init_gva + l->init_bytes, PAGE);
 	add(l, "stack", MOTE__PART_DEMAND, l->stack_gva, 0, l->stack_bytes, user_write);
 	add(l, "heap", MOTE__PART_DEMAND, l->heap_gva, 0, l->heap_bytes, user_write);
+	add(l, "mappings", MOTE__PART_SPACE, l->mapping_gva, 0, l->mapping_bytes, user_read);
 
 	static const char *const names[] = {"ring-0 code", "GDT and TSS", "IDT", "entry code"};
 	const struct mote__pt_attributes library[] = {own_exec, own_read, own_read, user_exec};
@@ -220,16 +220,26 @@ static int place_confined(struct mote__layout *l, const struct mote__layout_conf
 	l->stack_bytes = mote__round_up(c->stack_bytes, PAGE);
 	l->heap_gva = l->stack_gva + l->stack_bytes + PAGE;
 	/* No wrap: every size is at most 16 GiB, the image lies in the lower half. */
-	uint64_t end = l->heap_gva + mote__round_up(c->heap_bytes, PAGE) + PAGE;
+	l->mapping_gva = l->heap_gva + mote__round_up(c->heap_bytes, PAGE) + PAGE;
+	l->mapping_bytes = mote__round_up(c->mapping_bytes, PAGE);
+	l->cow_end_gva = l->mapping_gva + l->mapping_bytes;
+	uint64_t end = l->cow_end_gva + PAGE;
 	if (end > USER_END)
 		return mote__fail(err, MOTE_ETOOBIG,
-				  "image, stack and heap end at 0x%llx, behind 0x%llx",
+				  "image, stack, heap and mappings end at 0x%llx, behind 0x%llx",
 				  (unsigned long long)end, (unsigned long long)USER_END);
 	return MOTE_OK;
 }
 
 /* ---- scratch -------------------------------------------------------------------------------- */
 
+static bool is_space(const struct mote__part *part)
+{
+	return part->kind == MOTE__PART_DEMAND || part->kind == MOTE__PART_SPACE;
+}
+
+/* Address space that is filled later gets its leaf tables now: what a guest does to its memory then
+ * never changes an entry above a leaf. A table that stays empty costs no memory. */
 static struct mote__pt_mapping mapping_of(const struct mote__part *part)
 {
 	struct mote__pt_mapping m = {.va = part->gva,
@@ -237,11 +247,9 @@ static struct mote__pt_mapping mapping_of(const struct mote__part *part)
 				     .gpa = part->gpa,
 				     .kind = MOTE__PT_MAP,
 				     .attributes = part->attributes};
-	if (part->kind == MOTE__PART_DEMAND) {
-		/* Tables above the leaves are there from the start, the stub adds the leaf tables.
-		 */
+	if (is_space(part)) {
 		m.kind = MOTE__PT_RESERVE;
-		m.reserve_level = 2;
+		m.reserve_level = 1;
 	}
 	return m;
 }
@@ -252,25 +260,13 @@ static uint32_t stack_preset(const struct mote__layout *l)
 	return pages < STACK_PRESET ? (uint32_t)pages : STACK_PRESET;
 }
 
-/* The pages of the stack that are mapped from the start need their leaf table. */
-static struct mote__pt_mapping stack_top(const struct mote__layout *l)
-{
-	uint64_t bytes = stack_preset(l) * PAGE;
-	return (struct mote__pt_mapping){.va = l->stack_gva + l->stack_bytes - bytes,
-					 .bytes = bytes,
-					 .kind = MOTE__PT_RESERVE,
-					 .reserve_level = 1};
-}
-
+/* 0: an address that the format does not have. */
 static uint64_t count_tables(const struct mote__layout *l)
 {
-	struct mote__pt_mapping mappings[MOTE__PARTS_MAX + 1];
-	size_t count = 0;
-	for (uint32_t i = 0; i < l->part_count; i++) {
-		mappings[count++] = mapping_of(&l->parts[i]);
-		if (l->is_confined && l->parts[i].gva == l->stack_gva)
-			mappings[count++] = stack_top(l);
-	}
+	struct mote__pt_mapping mappings[MOTE__PARTS_MAX];
+	uint32_t count = 0;
+	for (; count < l->part_count; count++)
+		mappings[count] = mapping_of(&l->parts[count]);
 	uint64_t tables = 0;
 	int rc = mote__pt_count(&mote__pt_x86_64, mappings, count, &tables);
 	return rc == MOTE__PT_OK ? tables : 0;
@@ -278,12 +274,12 @@ static uint64_t count_tables(const struct mote__layout *l)
 
 static uint64_t default_frames(const struct mote__layout *l)
 {
-	uint64_t pages = pages_of(l->heap_bytes) + l->stack_bytes / PAGE + SPARE_FRAMES;
+	uint64_t pages = pages_of(l->heap_bytes) + l->stack_bytes / PAGE + l->mapping_bytes / PAGE +
+			 SPARE_FRAMES;
 	for (uint32_t i = 0; i < l->part_count; i++)
 		if (l->parts[i].attributes.cow)
 			pages += l->parts[i].bytes / PAGE;
-	/* leaf tables for all of it */
-	return pages + pages / 512 + 4;
+	return pages;
 }
 
 static void place_scratch_end(struct mote__layout *l, uint64_t bytes)
@@ -418,6 +414,7 @@ static int check_config(const struct mote__layout_config *c, struct mote_error *
 	} sizes[] = {{"input_bytes", c->input_bytes, MOTE_MIN_BUFFER_BYTES},
 		     {"output_bytes", c->output_bytes, MOTE_MIN_BUFFER_BYTES},
 		     {"heap_bytes", c->heap_bytes, 0},
+		     {"mapping_bytes", c->mapping_bytes, 0},
 		     {"stack_bytes", c->stack_bytes, c->is_confined ? PAGE : 0}};
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
 		if (sizes[i].value < sizes[i].min || sizes[i].value > c->family->region_bytes_max)
@@ -460,6 +457,15 @@ int mote__layout_make(const struct mote__layout_config *config, const struct mot
 		return rc;
 	return l->is_confined ? place_scratch_confined(l, config, elf, err)
 			      : place_scratch_stock(l, config, err);
+}
+
+uint32_t mote__layout_spans(const struct mote__layout *layout, struct mote__pt_span spans[2])
+{
+	spans[0] = (struct mote__pt_span){0, LOWER_LAST};
+	if (layout->is_confined)
+		return 1;
+	spans[1] = (struct mote__pt_span){RESERVED_LAST + 1, layout->scratch_gva - 1};
+	return 2;
 }
 
 /* ---- tables --------------------------------------------------------------------------------- */
@@ -523,6 +529,8 @@ static int map_stack(struct build *b)
 static int map_part(struct build *b, const struct mote__part *part)
 {
 	const struct mote__layout *l = b->layout;
+	if (is_space(part))
+		return MOTE__PT_OK;
 	if (l->is_confined && part->kind == MOTE__PART_MEMORY && part->attributes.cow &&
 	    part->gva < l->peb_gva)
 		return map_data(b, part);
@@ -547,9 +555,24 @@ static int map_own_tables(struct build *b)
 	return rc;
 }
 
+/* Tables for address space: of level 2 and above, then leaf tables, which come last and are empty.
+ */
+static int reserve_space(struct build *b, uint32_t level)
+{
+	int rc = MOTE__PT_OK;
+	for (uint32_t i = 0; i < b->layout->part_count && rc == MOTE__PT_OK; i++) {
+		const struct mote__part *part = &b->layout->parts[i];
+		struct mote__pt_mapping m = mapping_of(part);
+		m.reserve_level = level;
+		if (is_space(part))
+			rc = mote__pt_map(&b->builder, b->root, &m);
+	}
+	return rc;
+}
+
 int mote__layout_build(const struct mote__layout *layout, void *tables,
 		       bool (*is_zero)(void *cookie, uint64_t gpa), void *cookie,
-		       struct mote__write_set *write_set)
+		       struct mote__write_set *write_set, uint64_t *used_bytes)
 {
 	struct build b = {
 		.layout = layout, .is_zero = is_zero, .cookie = cookie, .write_set = write_set};
@@ -558,8 +581,11 @@ int mote__layout_build(const struct mote__layout *layout, void *tables,
 				       layout->scratch_gpa + layout->tables_offset,
 				       layout->tables_bytes);
 	b.builder.user_tables = layout->is_confined;
+	b.builder.is_zeroed = true;
 	if (rc == MOTE__PT_OK)
 		rc = mote__pt_add_root(&b.builder, &b.root);
+	if (rc == MOTE__PT_OK)
+		rc = reserve_space(&b, 2);
 	/* The stack first: its top page is what every guest touches. */
 	if (rc == MOTE__PT_OK && layout->is_confined)
 		rc = map_stack(&b);
@@ -567,5 +593,8 @@ int mote__layout_build(const struct mote__layout *layout, void *tables,
 		rc = map_part(&b, &layout->parts[i]);
 	if (rc == MOTE__PT_OK && layout->is_confined)
 		rc = map_own_tables(&b);
+	*used_bytes = b.builder.used;
+	if (rc == MOTE__PT_OK)
+		rc = reserve_space(&b, 1);
 	return rc;
 }

@@ -49,6 +49,7 @@ struct mote__layout_config {
 	bool executable_heap;
 	uint64_t input_bytes, output_bytes, heap_bytes, stack_bytes;
 	uint64_t scratch_bytes; /* 0, confined: computed */
+	uint64_t mapping_bytes;
 	uint64_t init_bytes;
 	uint32_t init_access; /* enum mote_access */
 };
@@ -56,6 +57,7 @@ struct mote__layout_config {
 enum mote__part_kind {
 	MOTE__PART_MEMORY,  /* mapped from its start */
 	MOTE__PART_DEMAND,  /* zero frames when touched */
+	MOTE__PART_SPACE,   /* nothing, until the embedder maps something */
 	MOTE__PART_SCRATCH, /* mapped, private to the sandbox */
 	MOTE__PART_LIBRARY, /* the library's constant pages */
 };
@@ -64,7 +66,7 @@ enum mote__part_kind {
 struct mote__part {
 	const char *name; /* static */
 	enum mote__part_kind kind;
-	uint64_t gva, gpa; /* gpa: 0 for MOTE__PART_DEMAND */
+	uint64_t gva, gpa; /* gpa: 0 for MOTE__PART_DEMAND and _SPACE */
 	uint64_t bytes;    /* whole pages */
 	struct mote__pt_attributes attributes;
 };
@@ -98,7 +100,8 @@ struct mote__layout {
 	uint64_t frame_count;
 	uint64_t log_gva;
 	uint64_t stack_gva, stack_bytes; /* confined; stock: 0 */
-	uint64_t cow_end_gva;            /* behind the last copy-on-write page */
+	uint64_t mapping_gva, mapping_bytes;
+	uint64_t cow_end_gva; /* behind the last page that may be copy-on-write */
 
 	struct mote__part parts[MOTE__PARTS_MAX]; /* ascending by gva, not overlapping */
 	uint32_t part_count;
@@ -112,6 +115,10 @@ struct mote__layout {
 int mote__layout_make(const struct mote__layout_config *config, const struct mote__elf *elf,
 		      struct mote__layout *layout, struct mote_error *err);
 
+/** The addresses that are the guest's own: what a snapshot keeps. The reserved range and scratch's
+ * map are left out. Returns how many spans there are. */
+uint32_t mote__layout_spans(const struct mote__layout *layout, struct mote__pt_span spans[2]);
+
 /** Frames that are taken from the start: pages of the stack's top and of the image's data that are
  * writable without a fault. Confined guests only. */
 struct mote__write_set {
@@ -123,12 +130,13 @@ struct mote__write_set {
 };
 
 /**
- * Build the tables into memory of layout->tables_bytes bytes that will stand at tables_offset.
+ * Build the tables into memory of layout->tables_bytes zero bytes that will stand at tables_offset;
+ * those from *used_bytes on stay zero and are not touched.
  * is_zero (may be NULL: never) tells of a page of the snapshot region whether it is all zero.
  * Fills write_set, whose member i is mapped to frame i. Returns 0 or an enum mote__pt_code.
  */
 int mote__layout_build(const struct mote__layout *layout, void *tables,
 		       bool (*is_zero)(void *cookie, uint64_t gpa), void *cookie,
-		       struct mote__write_set *write_set);
+		       struct mote__write_set *write_set, uint64_t *used_bytes);
 
 #endif

@@ -284,6 +284,7 @@ struct mote__pt_builder {
 	uint64_t gpa;
 	uint64_t capacity, used;
 	bool user_tables; /* new tables are user, as for mote__pt_table_entry() */
+	bool is_zeroed;   /* the memory is zero already: a table that stays empty is not touched */
 };
 
 /**

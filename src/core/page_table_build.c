@@ -63,7 +63,8 @@ static int add_table(struct mote__pt_builder *builder, uint64_t *gpa)
 	uint64_t bytes = mote__pt_table_bytes(builder->format);
 	if (!mote__in_range(builder->used, bytes, builder->capacity))
 		return MOTE__PT_FULL;
-	memset(builder->bytes + builder->used, 0, bytes);
+	if (!builder->is_zeroed)
+		memset(builder->bytes + builder->used, 0, bytes);
 	*gpa = builder->gpa + builder->used;
 	builder->used += bytes;
 	return MOTE__PT_OK;

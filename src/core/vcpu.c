@@ -13,6 +13,8 @@
 #define MSR_LSTAR 0xC0000082u
 #define MSR_FMASK 0xC0000084u
 
+#define MSR_KERNEL_GS_BASE 0xC0000102u
+
 void mote__special_stock(struct mote__special *special, uint64_t root_gpa)
 {
 	*special = (struct mote__special){
@@ -79,4 +81,12 @@ void mote__msrs_confined(struct mote__msr_list *list)
 			{MSR_LSTAR, MOTE__SYSCALL_GVA},
 			{MSR_FMASK, 0x47700}}, /* AC NT IOPL DF IF TF */
 	};
+}
+
+void mote__msrs_reset(struct mote__msr_list *list, bool is_confined)
+{
+	*list = (struct mote__msr_list){0};
+	if (is_confined)
+		mote__msrs_confined(list);
+	list->msr[list->count++] = (struct mote__msr){MSR_KERNEL_GS_BASE, 0};
 }

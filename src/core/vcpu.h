@@ -35,9 +35,9 @@ struct mote__msr {
 	uint64_t value;
 };
 
-#define MOTE__MSRS_MAX 4
+#define MOTE__MSRS_MAX 24
 
-/** Model-specific registers that a start writes. */
+/** Model-specific registers that a start or a reset writes, or that a snapshot keeps. */
 struct mote__msr_list {
 	uint32_t count;
 	struct mote__msr msr[MOTE__MSRS_MAX];
@@ -57,5 +57,11 @@ void mote__special_confined(struct mote__special *special, uint64_t root_gpa, ui
 
 /** Where SYSCALL goes in a confined guest. */
 void mote__msrs_confined(struct mote__msr_list *list);
+
+/** What a reset must write although the guest was denied every model-specific register: those that
+ * instructions other than WRMSR change (SWAPGS exchanges KERNEL_GS_BASE), at the values of a new
+ * machine; of a confined guest also where SYSCALL goes. FS and GS base, which guests may write, are
+ * special registers. */
+void mote__msrs_reset(struct mote__msr_list *list, bool is_confined);
 
 #endif

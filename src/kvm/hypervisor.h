@@ -52,6 +52,7 @@ struct mote__exit {
 	uint16_t port;
 	uint8_t bytes; /* of data, 0 to 4 */
 	bool is_write;
+	bool is_fatal; /* the machine cannot be trusted to run again, not even after a reset */
 	uint32_t data; /* little-endian, missing bytes zero */
 	uint64_t gpa;
 	char detail[96];
@@ -75,6 +76,18 @@ struct mote__hypervisor_ops {
 			   struct mote_error *err);
 	int (*set_msrs)(struct mote__machine *machine, const struct mote__msr_list *list,
 			struct mote_error *err);
+	/* Fill in the values of the registers that list names. */
+	int (*get_msrs)(struct mote__machine *machine, struct mote__msr_list *list,
+			struct mote_error *err);
+	/* Leave nothing of what ran but the general registers, which the next run() replaces: an
+	 * exit that is pending ends with data of zeroes, x87, vector, debug and protection-key
+	 * registers, XCR0, pending events and the model-specific registers of the configuration
+	 * become those of a new machine, then special registers and the listed model-specific ones
+	 * what is given. Completing the exit may write guest memory. Memory and cached translations
+	 * are not looked at. After an error the machine is good for nothing but machine_destroy().
+	 */
+	int (*reset)(struct mote__machine *machine, const struct mote__special *special,
+		     const struct mote__msr_list *msrs, struct mote_error *err);
 	/* x87 and SSE state as after a reset, MXCSR included where the hypervisor can. */
 	int (*reset_fpu)(struct mote__machine *machine, struct mote_error *err);
 	/* Signals that are blocked while guest code runs. */

@@ -117,6 +117,22 @@ static int try_machine(struct mote__kvm *kvm, struct mote_error *err)
 	return MOTE_OK;
 }
 
+/* All of it is older than the filter of model-specific registers; a kernel without it cannot reset
+ * machines. */
+static void find_reset(struct mote__kvm *kvm)
+{
+	int bytes = capability(kvm->fd, KVM_CAP_XSAVE2);
+	kvm->can_reset = kvm->base.info.has_immediate_exit &&
+			 capability(kvm->fd, KVM_CAP_VCPU_EVENTS) > 0 &&
+			 capability(kvm->fd, KVM_CAP_DEBUGREGS) > 0 &&
+			 capability(kvm->fd, KVM_CAP_XSAVE) > 0;
+	kvm->has_xcrs = capability(kvm->fd, KVM_CAP_XCRS) > 0;
+	kvm->has_triple_fault_event = capability(kvm->fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT) > 0;
+	kvm->xsave_bytes = sizeof(struct kvm_xsave);
+	if (bytes > 0 && (size_t)bytes > kvm->xsave_bytes)
+		kvm->xsave_bytes = (size_t)bytes;
+}
+
 static int open_device(const char *device, struct mote_engine_info *info, struct mote_error *err)
 {
 	int fd = mote__sys_open(device, O_RDWR);
@@ -152,6 +168,9 @@ static int start(struct mote__kvm *kvm, bool allow_unfiltered_msrs, const char *
 	if (rc < 0)
 		return mote__fail_system(err, rc == -ENOMEM ? MOTE_ENOMEM : MOTE_ESYSTEM, -rc,
 					 "KVM_GET_SUPPORTED_CPUID");
+	find_reset(kvm);
+	if (mote__kvm_make_xsave(kvm) < 0)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	return try_machine(kvm, err);
 }
 

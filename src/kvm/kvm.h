@@ -4,6 +4,7 @@
 #define MOTE_KVM_KVM_H
 
 #include <linux/kvm.h>
+#include <sys/types.h>
 
 #include "kvm/hypervisor.h"
 
@@ -14,7 +15,22 @@ struct mote__kvm {
 	int fd;
 	size_t run_bytes; /* of the page that a virtual processor shares */
 	bool has_sync_registers, has_msr_filter;
-	struct kvm_cpuid2 *cpuid; /* what the kernel supports, less what guests must not see */
+	bool can_reset;              /* what a reset asks of every kernel */
+	bool has_xcrs;               /* the processor has XCR0 */
+	bool has_triple_fault_event; /* a pending triple fault is one of the events */
+	size_t xsave_bytes;          /* that KVM_SET_XSAVE reads */
+	uint8_t *xsave;              /* x87, vector and protection-key state of a new machine */
+	struct kvm_cpuid2 *cpuid;    /* what the kernel supports, less what guests must not see */
+};
+
+struct mote__kvm_machine {
+	struct mote__machine base;
+	struct mote__kvm *kvm;
+	int vm, vcpu;
+	struct kvm_run *run;
+	pid_t process; /* that has run mapped: a child after fork() has not */
+	/* The registers of the configuration that can be changed, as a new machine has them. */
+	struct mote__msr_list initial;
 };
 
 extern const struct mote__hypervisor_ops mote__kvm_ops;
@@ -23,6 +39,21 @@ extern const struct mote__hypervisor_ops mote__kvm_ops;
 int mote__kvm_read_cpuid(struct mote__kvm *kvm);
 /** Set the width of physical addresses in a copy of the leaves. */
 void mote__kvm_set_physical_bits(struct kvm_cpuid2 *cpuid, uint32_t bits);
+
+/** Fill in kvm->xsave; needs cpuid. Negative errno. */
+int mote__kvm_make_xsave(struct mote__kvm *kvm);
+
+/** An ioctl of the virtual processor, counted. Negative errno. */
+int mote__kvm_vcpu_ioctl(struct mote__kvm_machine *m, unsigned long request, void *argument);
+/** Fill err for a failed request. */
+int mote__kvm_fail(struct mote_error *err, int rc, const char *what);
+
+/** Fill in m->initial, of a new machine. */
+int mote__kvm_keep_msrs(struct mote__kvm_machine *m, const struct mote__machine_config *config,
+			struct mote_error *err);
+/** The operation (reset.c). */
+int mote__kvm_reset(struct mote__machine *machine, const struct mote__special *special,
+		    const struct mote__msr_list *msrs, struct mote_error *err);
 
 /** The operations on machines (machine.c). */
 int mote__kvm_machine_create(struct mote__hypervisor *hypervisor,

@@ -12,21 +12,13 @@
 #include "base/sys.h"
 #include "kvm/kvm.h"
 
-struct machine {
-	struct mote__machine base;
-	struct mote__kvm *kvm;
-	int vm, vcpu;
-	struct kvm_run *run;
-	pid_t process; /* that has run mapped: a child after fork() has not */
-};
-
-static int vcpu_ioctl(struct machine *m, unsigned long request, void *argument)
+int mote__kvm_vcpu_ioctl(struct mote__kvm_machine *m, unsigned long request, void *argument)
 {
 	m->base.vcpu_ioctls++;
 	return mote__sys_ioctl(m->vcpu, request, argument);
 }
 
-static int fail_ioctl(struct mote_error *err, int rc, const char *what)
+int mote__kvm_fail(struct mote_error *err, int rc, const char *what)
 {
 	bool is_resource =
 		rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC || rc == -EAGAIN;
@@ -37,7 +29,7 @@ static int fail_ioctl(struct mote_error *err, int rc, const char *what)
 
 /* Deny every model-specific register but FS base, GS base and those of the configuration: an access
  * is #GP in the guest. */
-static int set_msr_filter(struct machine *m, const struct mote__machine_config *config)
+static int set_msr_filter(struct mote__kvm_machine *m, const struct mote__machine_config *config)
 {
 	static const uint8_t both = 3, one = 1;
 	struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
@@ -57,7 +49,13 @@ static int set_msr_filter(struct machine *m, const struct mote__machine_config *
 	return mote__sys_ioctl(m->vm, KVM_X86_SET_MSR_FILTER, &filter);
 }
 
-static int set_cpuid(struct machine *m, uint32_t physical_bits)
+static int enable_triple_fault_event(struct mote__kvm_machine *m)
+{
+	struct kvm_enable_cap enable = {.cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT, .args = {1}};
+	return mote__sys_ioctl(m->vm, KVM_ENABLE_CAP, &enable);
+}
+
+static int set_cpuid(struct mote__kvm_machine *m, uint32_t physical_bits)
 {
 	const struct kvm_cpuid2 *all = m->kvm->cpuid;
 	size_t bytes = sizeof *all + all->nent * sizeof all->entries[0];
@@ -66,12 +64,12 @@ static int set_cpuid(struct machine *m, uint32_t physical_bits)
 		return -ENOMEM;
 	memcpy(copy, all, bytes);
 	mote__kvm_set_physical_bits(copy, physical_bits);
-	int rc = vcpu_ioctl(m, KVM_SET_CPUID2, copy);
+	int rc = mote__kvm_vcpu_ioctl(m, KVM_SET_CPUID2, copy);
 	mote__free(copy);
 	return rc;
 }
 
-static int make(struct machine *m, const struct mote__machine_config *config,
+static int make(struct mote__kvm_machine *m, const struct mote__machine_config *config,
 		struct mote_error *err)
 {
 	/* The kernel interrupts itself with EINTR when a signal is pending while it allocates. */
@@ -79,25 +77,30 @@ static int make(struct machine *m, const struct mote__machine_config *config,
 		m->vm = mote__sys_ioctl(m->kvm->fd, KVM_CREATE_VM, NULL);
 	while (m->vm == -EINTR);
 	if (m->vm < 0)
-		return fail_ioctl(err, m->vm, "KVM_CREATE_VM");
+		return mote__kvm_fail(err, m->vm, "KVM_CREATE_VM");
 	int rc = m->kvm->has_msr_filter ? set_msr_filter(m, config) : 0;
 	if (rc < 0)
-		return fail_ioctl(err, rc, "KVM_X86_SET_MSR_FILTER");
+		return mote__kvm_fail(err, rc, "KVM_X86_SET_MSR_FILTER");
+	rc = m->kvm->has_triple_fault_event ? enable_triple_fault_event(m) : 0;
+	if (rc < 0)
+		return mote__kvm_fail(err, rc, "KVM_CAP_X86_TRIPLE_FAULT_EVENT");
 	m->vcpu = mote__sys_ioctl(m->vm, KVM_CREATE_VCPU, NULL);
 	if (m->vcpu < 0)
-		return fail_ioctl(err, m->vcpu, "KVM_CREATE_VCPU");
+		return mote__kvm_fail(err, m->vcpu, "KVM_CREATE_VCPU");
 	void *run = NULL;
 	rc = mote__sys_map(MOTE__MAP_VCPU, m->vcpu, m->kvm->run_bytes, &run);
 	if (rc < 0)
-		return fail_ioctl(err, rc, "mapping the virtual processor");
+		return mote__kvm_fail(err, rc, "mapping the virtual processor");
 	m->run = run;
 	rc = set_cpuid(m, config->physical_bits);
-	return rc < 0 ? fail_ioctl(err, rc, "KVM_SET_CPUID2") : MOTE_OK;
+	if (rc < 0)
+		return mote__kvm_fail(err, rc, "KVM_SET_CPUID2");
+	return mote__kvm_keep_msrs(m, config, err);
 }
 
 void mote__kvm_machine_destroy(struct mote__machine *machine)
 {
-	struct machine *m = (struct machine *)machine;
+	struct mote__kvm_machine *m = (struct mote__kvm_machine *)machine;
 	if (!m)
 		return;
 	if (m->process == mote__sys_process())
@@ -114,7 +117,7 @@ int mote__kvm_machine_create(struct mote__hypervisor *hypervisor,
 	if (config->msr_count > MOTE__MSR_ALLOW_MAX - 1)
 		return mote__fail(err, MOTE_EINVAL, "%u model-specific registers, at most %d",
 				  config->msr_count, MOTE__MSR_ALLOW_MAX - 1);
-	struct machine *m = mote__alloc(1, sizeof *m);
+	struct mote__kvm_machine *m = mote__alloc(1, sizeof *m);
 	if (!m)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	m->base.ops = hypervisor->ops;
@@ -132,7 +135,7 @@ int mote__kvm_machine_create(struct mote__hypervisor *hypervisor,
 
 uint32_t mote__kvm_tsc_khz(struct mote__machine *machine)
 {
-	int rc = vcpu_ioctl((struct machine *)machine, KVM_GET_TSC_KHZ, NULL);
+	int rc = mote__kvm_vcpu_ioctl((struct mote__kvm_machine *)machine, KVM_GET_TSC_KHZ, NULL);
 	return rc > 0 ? (uint32_t)rc : 0;
 }
 
@@ -146,9 +149,9 @@ static int machine_map(struct mote__machine *machine, uint32_t slot, uint64_t gp
 		.memory_size = bytes,
 		.userspace_addr = (uint64_t)(uintptr_t)host,
 	};
-	int rc = mote__sys_ioctl(((struct machine *)machine)->vm, KVM_SET_USER_MEMORY_REGION,
-				 &region);
-	return rc < 0 ? fail_ioctl(err, rc, "KVM_SET_USER_MEMORY_REGION") : MOTE_OK;
+	int rc = mote__sys_ioctl(((struct mote__kvm_machine *)machine)->vm,
+				 KVM_SET_USER_MEMORY_REGION, &region);
+	return rc < 0 ? mote__kvm_fail(err, rc, "KVM_SET_USER_MEMORY_REGION") : MOTE_OK;
 }
 
 /* ---- registers ------------------------------------------------------------------------------- */
@@ -183,6 +186,8 @@ static struct mote__segment from_kvm(const struct kvm_segment *s)
 				      .unusable = s->unusable};
 }
 
+/* CR8, APIC base and the interrupt bitmap become 0. Without an interrupt controller in the kernel,
+ * KVM_RUN takes CR8 from the shared page, where the last exit left it. */
 static int machine_set_special(struct mote__machine *machine, const struct mote__special *special,
 			       struct mote_error *err)
 {
@@ -203,17 +208,19 @@ static int machine_set_special(struct mote__machine *machine, const struct mote_
 		.cr4 = special->cr4,
 		.efer = special->efer,
 	};
-	int rc = vcpu_ioctl((struct machine *)machine, KVM_SET_SREGS, &s);
-	return rc < 0 ? fail_ioctl(err, rc, "KVM_SET_SREGS") : MOTE_OK;
+	struct mote__kvm_machine *m = (struct mote__kvm_machine *)machine;
+	m->run->cr8 = 0;
+	int rc = mote__kvm_vcpu_ioctl(m, KVM_SET_SREGS, &s);
+	return rc < 0 ? mote__kvm_fail(err, rc, "KVM_SET_SREGS") : MOTE_OK;
 }
 
 static int machine_get_special(struct mote__machine *machine, struct mote__special *special,
 			       struct mote_error *err)
 {
 	struct kvm_sregs s;
-	int rc = vcpu_ioctl((struct machine *)machine, KVM_GET_SREGS, &s);
+	int rc = mote__kvm_vcpu_ioctl((struct mote__kvm_machine *)machine, KVM_GET_SREGS, &s);
 	if (rc < 0)
-		return fail_ioctl(err, rc, "KVM_GET_SREGS");
+		return mote__kvm_fail(err, rc, "KVM_GET_SREGS");
 	*special = (struct mote__special){
 		.cs = from_kvm(&s.cs),
 		.ds = from_kvm(&s.ds),
@@ -240,36 +247,57 @@ static int machine_get_general(struct mote__machine *machine, struct mote__gener
 			       struct mote_error *err)
 {
 	struct kvm_regs r;
-	int rc = vcpu_ioctl((struct machine *)machine, KVM_GET_REGS, &r);
+	int rc = mote__kvm_vcpu_ioctl((struct mote__kvm_machine *)machine, KVM_GET_REGS, &r);
 	if (rc < 0)
-		return fail_ioctl(err, rc, "KVM_GET_REGS");
+		return mote__kvm_fail(err, rc, "KVM_GET_REGS");
 	static_assert(sizeof r == sizeof *general, "the fields stand in the kernel's order");
 	memcpy(general, &r, sizeof *general);
 	return MOTE_OK;
 }
 
+struct msrs {
+	struct kvm_msrs head;
+	struct kvm_msr_entry entries[MOTE__MSRS_MAX];
+};
+
+/* The request returns how many registers it did before one that it refused. */
+static int msr_ioctl(struct mote__machine *machine, unsigned long request, struct msrs *msrs)
+{
+	int rc = mote__kvm_vcpu_ioctl((struct mote__kvm_machine *)machine, request, msrs);
+	return rc >= 0 && (uint32_t)rc != msrs->head.nmsrs ? -EINVAL : rc;
+}
+
 static int machine_set_msrs(struct mote__machine *machine, const struct mote__msr_list *list,
 			    struct mote_error *err)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[MOTE__MSRS_MAX];
-	} msrs = {.head = {.nmsrs = list->count}};
+	struct msrs msrs = {.head = {.nmsrs = list->count}};
 	for (uint32_t i = 0; i < list->count; i++)
 		msrs.entries[i] = (struct kvm_msr_entry){.index = list->msr[i].index,
 							 .data = list->msr[i].value};
-	int rc = vcpu_ioctl((struct machine *)machine, KVM_SET_MSRS, &msrs);
-	if (rc >= 0 && (uint32_t)rc != list->count)
-		rc = -EINVAL;
-	return rc < 0 ? fail_ioctl(err, rc, "KVM_SET_MSRS") : MOTE_OK;
+	int rc = msr_ioctl(machine, KVM_SET_MSRS, &msrs);
+	return rc < 0 ? mote__kvm_fail(err, rc, "KVM_SET_MSRS") : MOTE_OK;
+}
+
+static int machine_get_msrs(struct mote__machine *machine, struct mote__msr_list *list,
+			    struct mote_error *err)
+{
+	struct msrs msrs = {.head = {.nmsrs = list->count}};
+	for (uint32_t i = 0; i < list->count; i++)
+		msrs.entries[i].index = list->msr[i].index;
+	int rc = msr_ioctl(machine, KVM_GET_MSRS, &msrs);
+	if (rc < 0)
+		return mote__kvm_fail(err, rc, "KVM_GET_MSRS");
+	for (uint32_t i = 0; i < list->count; i++)
+		list->msr[i].value = msrs.entries[i].data;
+	return MOTE_OK;
 }
 
 /* KVM_SET_FPU leaves MXCSR as it is. */
 static int machine_reset_fpu(struct mote__machine *machine, struct mote_error *err)
 {
 	struct kvm_fpu fpu = {.fcw = 0x37F, .mxcsr = 0x1F80};
-	int rc = vcpu_ioctl((struct machine *)machine, KVM_SET_FPU, &fpu);
-	return rc < 0 ? fail_ioctl(err, rc, "KVM_SET_FPU") : MOTE_OK;
+	int rc = mote__kvm_vcpu_ioctl((struct mote__kvm_machine *)machine, KVM_SET_FPU, &fpu);
+	return rc < 0 ? mote__kvm_fail(err, rc, "KVM_SET_FPU") : MOTE_OK;
 }
 
 static int machine_set_signal_mask(struct mote__machine *machine, const sigset_t *blocked,
@@ -281,8 +309,9 @@ static int machine_set_signal_mask(struct mote__machine *machine, const sigset_t
 		uint8_t bits[8];
 	} mask = {.head = {.len = 8}};
 	memcpy((uint8_t *)&mask + offsetof(struct kvm_signal_mask, sigset), blocked, 8);
-	int rc = vcpu_ioctl((struct machine *)machine, KVM_SET_SIGNAL_MASK, &mask);
-	return rc < 0 ? fail_ioctl(err, rc, "KVM_SET_SIGNAL_MASK") : MOTE_OK;
+	int rc = mote__kvm_vcpu_ioctl((struct mote__kvm_machine *)machine, KVM_SET_SIGNAL_MASK,
+				      &mask);
+	return rc < 0 ? mote__kvm_fail(err, rc, "KVM_SET_SIGNAL_MASK") : MOTE_OK;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -304,6 +333,7 @@ static void decode_io(const struct kvm_run *run, struct mote__exit *exit)
 static void decode_other(const struct kvm_run *run, struct mote__exit *exit)
 {
 	exit->kind = MOTE__EXIT_OTHER;
+	exit->is_fatal = true;
 	switch (run->exit_reason) {
 	case KVM_EXIT_SHUTDOWN:
 		(void)snprintf(exit->detail, sizeof exit->detail, "shutdown (triple fault)");
@@ -347,7 +377,7 @@ static void decode(const struct kvm_run *run, struct mote__exit *exit)
 	}
 }
 
-static int put_general(struct machine *m, const struct mote__general *general)
+static int put_general(struct mote__kvm_machine *m, const struct mote__general *general)
 {
 	struct kvm_regs *r = &m->run->s.regs.regs;
 	memcpy(r, general, sizeof *r);
@@ -356,19 +386,20 @@ static int put_general(struct machine *m, const struct mote__general *general)
 		return 0;
 	}
 	struct kvm_regs copy = *r;
-	return vcpu_ioctl(m, KVM_SET_REGS, &copy);
+	return mote__kvm_vcpu_ioctl(m, KVM_SET_REGS, &copy);
 }
 
 static int machine_run(struct mote__machine *machine, const struct mote__general *general,
 		       struct mote__exit *exit)
 {
-	struct machine *m = (struct machine *)machine;
+	struct mote__kvm_machine *m = (struct mote__kvm_machine *)machine;
 	int rc = general ? put_general(m, general) : 0;
 	if (rc < 0)
 		return rc;
 	m->base.entries++;
-	rc = vcpu_ioctl(m, KVM_RUN, NULL);
+	rc = mote__kvm_vcpu_ioctl(m, KVM_RUN, NULL);
 	exit->data = 0;
+	exit->is_fatal = false;
 	exit->detail[0] = 0;
 	/* EAGAIN: nothing ran; the caller looks whether it is to end, and comes back. */
 	if (rc == -EINTR || rc == -EAGAIN) {
@@ -386,6 +417,7 @@ static void kvm_close(struct mote__hypervisor *hypervisor)
 	struct mote__kvm *kvm = (struct mote__kvm *)hypervisor;
 	mote__sys_close(kvm->fd);
 	mote__free(kvm->cpuid);
+	mote__free(kvm->xsave);
 	mote__free(kvm);
 }
 
@@ -398,6 +430,8 @@ const struct mote__hypervisor_ops mote__kvm_ops = {
 	.get_special = machine_get_special,
 	.get_general = machine_get_general,
 	.set_msrs = machine_set_msrs,
+	.get_msrs = machine_get_msrs,
+	.reset = mote__kvm_reset,
 	.reset_fpu = machine_reset_fpu,
 	.set_signal_mask = machine_set_signal_mask,
 	.run = machine_run,

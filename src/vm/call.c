@@ -13,6 +13,8 @@
 #include "core/confined.h"
 #include "core/utf8.h"
 
+#define RFLAGS_ZF 0x40u
+
 int mote__message_reserve(mote_sandbox *sandbox, uint64_t bytes, struct mote_error *err)
 {
 	if (bytes <= sandbox->message_cap)
@@ -121,6 +123,7 @@ static bool is_halt(const struct mote__exit *exit)
 
 static int serve(mote_sandbox *sandbox, const struct mote__exit *exit, struct mote_error *err)
 {
+	sandbox->is_fatal |= exit->is_fatal;
 	switch (exit->kind) {
 	case MOTE__EXIT_OUT:
 		return out(sandbox, exit, err);
@@ -168,7 +171,9 @@ int mote__run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 	      const struct mote__general *general, struct mote_error *err)
 {
 	sandbox->state = MOTE_STATE_RUNNING;
+	sandbox->is_changed = true;
 	int rc = run(sandbox, guard, general, err);
+	sandbox->needs_reset = false;
 	sandbox->abort_bytes = 0;
 	sandbox->state = rc < 0 ? MOTE_STATE_POISONED : MOTE_STATE_READY;
 	if (rc < 0 && err)
@@ -318,14 +323,14 @@ static int call_guest(mote_sandbox *sandbox, const struct mote_call *call,
 	if (mote__is_confined(sandbox)) {
 		general.rip = MOTE__PROLOGUE_GVA;
 		general.rbx = sandbox->dispatch_gva;
-		general.rax = sandbox->engine->vector_mask;
-		mote__clock_refresh(sandbox);
+		rc = mote__run_confined(sandbox, guard, &general, err);
 	} else {
+		/* ZF: page tables were replaced under the guest (guest-abi 5.3). */
+		general.rflags |= sandbox->needs_reset ? RFLAGS_ZF : 0;
 		rc = sandbox->machine->ops->reset_fpu(sandbox->machine, err);
-		if (rc < 0)
-			return rc;
+		if (rc == MOTE_OK)
+			rc = mote__run(sandbox, guard, &general, err);
 	}
-	rc = mote__run(sandbox, guard, &general, err);
 	if (rc < 0)
 		return rc;
 	sandbox->statistics.calls++;

@@ -34,13 +34,17 @@ int mote__engine_check(const mote_engine *engine, struct mote_error *err)
 			  "this object was made before fork() and belongs to the parent process");
 }
 
-int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, mote_engine **engine,
-		    struct mote_error *err)
+int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, uint32_t pool_max,
+		    mote_engine **engine, struct mote_error *err)
 {
 	mote_engine *e = mote__alloc(1, sizeof *e);
 	void *alive = NULL;
-	int rc = e ? mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive) : -1;
+	int rc = e ? mote__bag_create(pool_max, &e->pool) : -1;
+	if (rc == 0)
+		rc = mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive);
 	if (rc < 0) {
+		if (e)
+			mote__bag_destroy(e->pool);
 		mote__free(e);
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	}
@@ -49,6 +53,7 @@ int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, mote
 	e->references = 1;
 	e->hypervisor = hypervisor;
 	e->signal_number = signal_number;
+	e->pool_max = pool_max;
 	e->vector_mask = MOTE__VECTOR_UNKNOWN;
 	*engine = e;
 	return MOTE_OK;
@@ -71,13 +76,19 @@ int mote_engine_create(const struct mote_engine_options *options, mote_engine **
 	if (signal_number < SIGRTMIN || signal_number > SIGRTMAX)
 		return mote__fail(err, MOTE_EINVAL, "signal_number is %d, limits are %d to %d",
 				  signal_number, SIGRTMIN, SIGRTMAX);
+	if (o.pool_max > MOTE_MAX_POOL && o.pool_max != MOTE_POOL_NONE)
+		return mote__fail(err, MOTE_EINVAL, "pool_max is %u, at most %u, or MOTE_POOL_NONE",
+				  o.pool_max, MOTE_MAX_POOL);
+	uint32_t pool_max = o.pool_max == MOTE_POOL_NONE ? 0
+			    : o.pool_max                 ? o.pool_max
+							 : MOTE_DEFAULT_POOL;
 	struct mote__hypervisor *hypervisor = NULL;
 	struct mote_engine_info info;
 	int rc = mote__kvm_open(o.device ? o.device : "/dev/kvm", o.allow_unfiltered_msrs,
 				&hypervisor, &info, err);
 	if (rc < 0)
 		return rc;
-	rc = mote__engine_on(hypervisor, signal_number, engine, err);
+	rc = mote__engine_on(hypervisor, signal_number, pool_max, engine, err);
 	if (rc < 0)
 		hypervisor->ops->close(hypervisor);
 	return rc;
@@ -93,6 +104,8 @@ void mote_engine_unref(mote_engine *engine)
 {
 	if (!engine || atomic_fetch_sub_explicit(&engine->references, 1, memory_order_acq_rel) != 1)
 		return;
+	(void)mote_engine_trim(engine, NULL);
+	mote__bag_destroy(engine->pool);
 	engine->hypervisor->ops->close(engine->hypervisor);
 	mote__sys_unmap((void *)(uintptr_t)engine->alive, MOTE_PAGE_BYTES);
 	mote__free(engine);
@@ -103,6 +116,8 @@ void mote_engine_get_info(const mote_engine *engine, struct mote_engine_info *in
 	*info = engine->hypervisor->info;
 	uint64_t mask = atomic_load_explicit(&engine->vector_mask, memory_order_relaxed);
 	info->vector_state_mask = mask == MOTE__VECTOR_UNKNOWN ? 0 : mask;
+	info->pool_max = engine->pool_max;
+	info->pool_count = mote__bag_count(engine->pool, 0);
 }
 
 int mote_probe(const char *device, struct mote_engine_info *info, struct mote_error *err)

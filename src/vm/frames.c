@@ -19,6 +19,65 @@ uint64_t *mote__params(const mote_sandbox *sandbox, uint32_t offset)
 	return (uint64_t *)(void *)(sandbox->scratch + l->params_offset + offset);
 }
 
+uint64_t mote__frame_word(const struct mote__layout *layout, uint64_t frame)
+{
+	return (layout->scratch_gpa + layout->frames_offset + frame * MOTE_PAGE_BYTES) |
+	       MOTE__LEAF_NEW;
+}
+
+uint8_t *mote__frame(const mote_sandbox *sandbox, uint64_t frame)
+{
+	return sandbox->scratch + sandbox->snapshot->layout.frames_offset + frame * MOTE_PAGE_BYTES;
+}
+
+uint64_t *mote__log(const mote_sandbox *sandbox, uint64_t frame)
+{
+	return (uint64_t *)(void *)(sandbox->scratch + sandbox->snapshot->layout.log_offset) +
+	       frame;
+}
+
+/* 0 and err, or the frames. */
+static uint64_t frames_for(const mote_sandbox *sandbox, const mote_snapshot *s,
+			   struct mote_error *err)
+{
+	const struct mote__layout *l = &s->layout;
+	uint64_t memory_max = sandbox->memory_max;
+	uint64_t min = l->is_confined ? s->write_set.fixed + 1u : l->frame_count;
+	uint64_t fixed =
+		l->is_confined ? 0 : l->frames_offset + l->family->kept_pages * MOTE_PAGE_BYTES;
+	uint64_t frames = l->frame_count;
+	/* The image has a say in the size of scratch, but not in how much of it becomes memory. */
+	if (!memory_max && l->is_confined)
+		memory_max = l->heap_bytes + l->stack_bytes + MOTE_DEFAULT_MEMORY_BYTES;
+	if (memory_max) {
+		uint64_t bytes = memory_max > fixed ? memory_max - fixed : 0;
+		frames = mote__smaller(bytes / MOTE_PAGE_BYTES + (bytes % MOTE_PAGE_BYTES != 0),
+				       frames);
+	}
+	if (frames >= min)
+		return frames;
+	(void)mote__fail(err, MOTE_EINVAL, "memory_max is 0x%llx, at least 0x%llx",
+			 (unsigned long long)memory_max,
+			 (unsigned long long)(fixed + min * MOTE_PAGE_BYTES));
+	return 0;
+}
+
+int mote__frames_check(const mote_sandbox *sandbox, const mote_snapshot *snapshot,
+		       struct mote_error *err)
+{
+	return frames_for(sandbox, snapshot, err) ? MOTE_OK : MOTE_EINVAL;
+}
+
+int mote__frames_set_max(mote_sandbox *sandbox, const mote_snapshot *snapshot,
+			 struct mote_error *err)
+{
+	uint64_t frames = frames_for(sandbox, snapshot, err);
+	if (!frames)
+		return MOTE_EINVAL;
+	sandbox->frames_max = frames;
+	return MOTE_OK;
+}
+
 uint64_t mote__frames_used(const mote_sandbox *sandbox)
 {
 	const struct mote__layout *l = &sandbox->snapshot->layout;
@@ -50,8 +109,8 @@ int mote__frames_grow(mote_sandbox *sandbox, struct mote_error *err)
 	sandbox->statistics.exits_memory++;
 	if (old >= sandbox->frames_max)
 		return fail_full(sandbox, err);
-	if (frames > sandbox->frames_max)
-		frames = sandbox->frames_max;
+	if (frames > l->frame_count)
+		frames = l->frame_count;
 	uint64_t offset = l->frames_offset + old * MOTE_PAGE_BYTES;
 	struct mote__machine *m = sandbox->machine;
 	int rc = m->ops->map(m, sandbox->slots, l->scratch_gpa + offset, sandbox->scratch + offset,
@@ -60,6 +119,7 @@ int mote__frames_grow(mote_sandbox *sandbox, struct mote_error *err)
 		return rc;
 	sandbox->slots++;
 	sandbox->frames_mapped = frames;
-	*mote__params(sandbox, MOTE__PARAMS_LIMIT) += (frames - old) * MOTE_PAGE_BYTES;
+	*mote__params(sandbox, MOTE__PARAMS_LIMIT) =
+		mote__frame_word(l, mote__smaller(frames, sandbox->frames_max));
 	return MOTE_OK;
 }

@@ -83,6 +83,7 @@ void mote_host_unref(mote_host *host)
 	for (uint32_t i = 0; i < host->count; i++)
 		entry_clear(&host->entries[i]);
 	mote__free(host->entries);
+	mote__host_list_unref(atomic_load(&host->list));
 	mote__free(host);
 }
 
@@ -248,12 +249,20 @@ static void append_signature(char *text, size_t bytes, const struct mote_functio
 	append(text, bytes, mote_type_name(f->result));
 }
 
-int mote__host_check(const mote_host *host, const struct mote__functions *imports,
-		     struct mote_error *err)
+static const struct mote__functions *wanted(const mote_snapshot *snapshot)
 {
+	return snapshot->functions ? &snapshot->functions->functions : &snapshot->image->imports;
+}
+
+int mote__host_check(const mote_host *host, const mote_snapshot *snapshot, struct mote_error *err)
+{
+	const struct mote__functions *functions = wanted(snapshot);
 	char text[400] = "";
-	for (uint32_t i = 0; i < imports->count; i++) {
-		const struct mote_function *f = &imports->function[i];
+	/* The list was made from this very host. */
+	if (snapshot->functions && snapshot->functions == atomic_load(&host->list))
+		return MOTE_OK;
+	for (uint32_t i = 0; i < functions->count; i++) {
+		const struct mote_function *f = &functions->function[i];
 		const struct mote__host_entry *entry = find(host, f->name, strlen(f->name));
 		if (entry && has_signature(entry, f))
 			continue;
@@ -264,6 +273,62 @@ int mote__host_check(const mote_host *host, const struct mote__functions *import
 	}
 	if (!text[0])
 		return MOTE_OK;
-	return mote__fail(err, MOTE_EIMPORT, "the host lacks functions that the guest imports: %s",
+	return mote__fail(err, MOTE_EIMPORT, "the host lacks functions that the guest %s: %s",
+			  snapshot->functions ? "had when its snapshot was taken" : "imports",
 			  text);
+}
+
+/* ---- list ------------------------------------------------------------------------------------ */
+
+static struct mote__host_list *make_list(const mote_host *host)
+{
+	size_t bytes = 0, at = 0;
+	for (uint32_t i = 0; i < host->count; i++)
+		bytes += host->entries[i].name_bytes + 1;
+	struct mote__host_list *list = mote__alloc(1, sizeof *list);
+	struct mote_function *functions = mote__alloc(host->count, sizeof *functions);
+	char *text = mote__alloc(bytes, 1);
+	if (!list || !functions || !text) {
+		mote__free(list);
+		mote__free(functions);
+		mote__free(text);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < host->count; i++) {
+		const struct mote__host_entry *entry = &host->entries[i];
+		functions[i] = (struct mote_function){.name = text + at,
+						      .result = entry->result,
+						      .parameter_count = entry->parameter_count};
+		for (uint32_t j = 0; j < entry->parameter_count; j++)
+			functions[i].parameters[j] = (uint8_t)entry->parameters[j];
+		memcpy(text + at, entry->name, entry->name_bytes + 1);
+		at += entry->name_bytes + 1;
+	}
+	list->references = 1;
+	list->functions = (struct mote__functions){host->count, functions, text};
+	return list;
+}
+
+void mote__host_list_unref(struct mote__host_list *list)
+{
+	if (!list || atomic_fetch_sub_explicit(&list->references, 1, memory_order_acq_rel) != 1)
+		return;
+	mote__functions_free(&list->functions);
+	mote__free(list);
+}
+
+struct mote__host_list *mote__host_functions(mote_host *host)
+{
+	struct mote__host_list *list = atomic_load(&host->list);
+	if (!list) {
+		struct mote__host_list *made = make_list(host);
+		if (!made)
+			return NULL;
+		if (atomic_compare_exchange_strong(&host->list, &list, made))
+			list = made;
+		else
+			mote__host_list_unref(made);
+	}
+	atomic_fetch_add_explicit(&list->references, 1, memory_order_relaxed);
+	return list;
 }

@@ -8,6 +8,9 @@
  * at once. A sender looks at the thread and signals it under the lock under which the runner takes
  * the thread away: no signal reaches a thread that left.
  *
+ * A call that nobody can end (no timeout, and nobody has the interrupt object) leaves the thread's
+ * signals alone: the two system calls would be a hundredth of its time.
+ *
  * Who is meant by a signal is never read from the signal: is_canceled and the clock tell. A signal
  * for an outer sandbox that an inner one takes is thus not lost.
  */
@@ -33,12 +36,6 @@ int mote__interrupt_create(int signal_number, mote_interrupt **interrupt, struct
 	(void)pthread_mutex_init(&i->lock, NULL);
 	*interrupt = i;
 	return MOTE_OK;
-}
-
-mote_interrupt *mote_sandbox_interrupt(mote_sandbox *sandbox)
-{
-	atomic_fetch_add_explicit(&sandbox->interrupt->references, 1, memory_order_relaxed);
-	return sandbox->interrupt;
 }
 
 void mote_interrupt_unref(mote_interrupt *interrupt)
@@ -74,7 +71,7 @@ int mote_interrupt_send(mote_interrupt *interrupt)
 	if (interrupt->is_in_call) {
 		interrupt->is_canceled = true;
 		/* One signal is enough: the call ends when it comes. */
-		if (interrupt->is_in_guest) {
+		if (interrupt->is_in_guest && interrupt->is_masked) {
 			interrupt->is_sent = interrupt->is_sent || signal_thread(interrupt);
 			was_running = interrupt->is_sent;
 		}
@@ -192,34 +189,65 @@ static void unblock(const mote_interrupt *interrupt, const struct mote__run_guar
 	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-int mote__guard_begin(mote_sandbox *sandbox, uint64_t timeout_ns, struct mote__run_guard *guard,
-		      struct mote_error *err)
+/* From here to the end of the call its thread can be signalled. */
+static int mask_thread(mote_sandbox *sandbox, struct mote__run_guard *guard, struct mote_error *err)
 {
 	mote_interrupt *interrupt = sandbox->interrupt;
 	const sigset_t set = set_of(interrupt->signal_number);
-	guard->deadline_ns = 0;
-	guard->is_timer_armed = false;
 	(void)pthread_sigmask(SIG_BLOCK, &set, &guard->old_mask);
 	int rc = sync_machine_mask(sandbox, &guard->old_mask, err);
-	if (rc == MOTE_OK && timeout_ns)
-		rc = arm(sandbox, timeout_ns, guard, err);
 	if (rc < 0) {
 		unblock(interrupt, guard);
 		return rc;
 	}
+	guard->is_masked = true;
 	(void)pthread_mutex_lock(&interrupt->lock);
 	interrupt->thread = pthread_self();
-	interrupt->is_in_call = true;
+	interrupt->is_in_call = interrupt->is_masked = true;
 	interrupt->is_in_guest = interrupt->is_canceled = interrupt->is_sent = false;
 	(void)pthread_mutex_unlock(&interrupt->lock);
+	return MOTE_OK;
+}
+
+mote_interrupt *mote_sandbox_interrupt(mote_sandbox *sandbox)
+{
+	mote_interrupt *interrupt = sandbox->interrupt;
+	interrupt->is_wanted = true;
+	/* Asked for by a host function: the rest of this call can be ended. If the machine refuses,
+	 * the next call can. */
+	if (sandbox->guard && !sandbox->guard->is_masked)
+		(void)mask_thread(sandbox, sandbox->guard, NULL);
+	atomic_fetch_add_explicit(&interrupt->references, 1, memory_order_relaxed);
+	return interrupt;
+}
+
+int mote__guard_begin(mote_sandbox *sandbox, uint64_t timeout_ns, struct mote__run_guard *guard,
+		      struct mote_error *err)
+{
+	guard->deadline_ns = 0;
+	guard->is_timer_armed = guard->is_masked = false;
+	int rc = MOTE_OK;
+	/* A machine that has a mask needs that of this thread. */
+	if (timeout_ns || sandbox->interrupt->is_wanted || sandbox->has_machine_mask)
+		rc = mask_thread(sandbox, guard, err);
+	if (rc == MOTE_OK && timeout_ns)
+		rc = arm(sandbox, timeout_ns, guard, err);
+	if (rc < 0) {
+		mote__guard_end(sandbox, guard);
+		return rc;
+	}
+	sandbox->guard = guard;
 	return MOTE_OK;
 }
 
 void mote__guard_end(mote_sandbox *sandbox, struct mote__run_guard *guard)
 {
 	mote_interrupt *interrupt = sandbox->interrupt;
+	sandbox->guard = NULL;
+	if (!guard->is_masked)
+		return;
 	(void)pthread_mutex_lock(&interrupt->lock);
-	interrupt->is_in_call = false;
+	interrupt->is_in_call = interrupt->is_masked = false;
 	bool is_sent = interrupt->is_sent;
 	(void)pthread_mutex_unlock(&interrupt->lock);
 	if (guard->is_timer_armed) {
@@ -259,10 +287,10 @@ static bool leave(mote_interrupt *interrupt)
  * blocked meanwhile, that must be blocked inside, too, or it would interrupt for ever. */
 static int resume(mote_sandbox *sandbox)
 {
-	sigset_t mask;
+	sigset_t now;
 	drain(sandbox->interrupt->signal_number);
-	(void)pthread_sigmask(SIG_BLOCK, NULL, &mask);
-	return sync_machine_mask(sandbox, &mask, NULL) < 0 ? -EIO : 0;
+	(void)pthread_sigmask(SIG_BLOCK, NULL, &now);
+	return sync_machine_mask(sandbox, &now, NULL) < 0 ? -EIO : 0;
 }
 
 bool mote__guard_run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
@@ -270,10 +298,12 @@ bool mote__guard_run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 {
 	struct mote__machine *machine = sandbox->machine;
 	for (;;) {
-		if (enter(sandbox->interrupt, guard))
+		bool is_masked = guard->is_masked, is_canceled = false;
+		if (is_masked && enter(sandbox->interrupt, guard))
 			return true;
 		*rc = machine->ops->run(machine, general, exit);
-		bool is_canceled = leave(sandbox->interrupt);
+		if (is_masked)
+			is_canceled = leave(sandbox->interrupt);
 		if (*rc < 0 || exit->kind != MOTE__EXIT_INTERRUPTED)
 			return false;
 		sandbox->statistics.exits_interrupted++;
@@ -282,7 +312,7 @@ bool mote__guard_run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 			return true;
 		/* Registers that were given are the processor's by now. */
 		general = NULL;
-		*rc = resume(sandbox);
+		*rc = is_masked ? resume(sandbox) : 0;
 		if (*rc < 0)
 			return false;
 	}

@@ -33,8 +33,13 @@ static const uint8_t *in_memory(const mote_sandbox *sandbox, uint64_t gpa, uint6
 {
 	const mote_snapshot *s = sandbox->snapshot;
 	uint64_t base = s->layout.family->base_gpa;
-	if (gpa >= base && mote__in_range(gpa - base, len, s->layout.snapshot_bytes))
+	if (gpa >= base && mote__in_range(gpa - base, len, s->memory_end - base))
 		return s->memory + gpa;
+	for (uint32_t i = 0; i < sandbox->mapped_count; i++) {
+		const struct mote__mapped *m = &sandbox->mapped[i];
+		if (gpa >= m->gpa && mote__in_range(gpa - m->gpa, len, m->bytes))
+			return m->host + (gpa - m->gpa);
+	}
 	return in_scratch(sandbox, gpa, len);
 }
 
@@ -63,11 +68,7 @@ static int fail_address(struct mote_error *err, uint64_t gva, const char *why)
 /* An address that the guest will find zeroes at when it touches it. */
 static bool is_demand(const mote_sandbox *sandbox, uint64_t gva)
 {
-	const struct mote__layout *l = &sandbox->snapshot->layout;
-	if (!l->is_confined)
-		return false;
-	return gva - l->stack_gva < l->stack_bytes ||
-	       gva - l->heap_gva < mote__round_up(l->heap_bytes, PAGE);
+	return mote__snapshot_is_demand(sandbox->snapshot, gva);
 }
 
 static int require(const mote_sandbox *sandbox, bool may_be_poisoned, uint64_t gva,
@@ -233,35 +234,14 @@ static uint8_t *copy_page(mote_sandbox *sandbox, uint64_t gva, const struct mote
 	return frame;
 }
 
-/* A confined guest's demand page; its leaf table may be missing too. */
+/* A confined guest's demand page. */
 static uint8_t *zero_page(mote_sandbox *sandbox, uint64_t gva)
 {
 	const struct mote__pt_space space = space_of(sandbox);
-	uint64_t leaves = 0, above = 0, index;
-	if (mote__pt_find_table(&space, gva, 1, &leaves) < 0) {
-		(void)mote__pt_find_table(&space, gva, 2, &above);
-		leaves = take_frame(sandbox, &index);
-		log_edit(sandbox, index, MOTE__SELF_TABLE_GVA + (gva >> 21) * 8);
-		store_entry(sandbox, above + mote__pt_index(FORMAT, gva, 2) * 8ull,
-			    mote__pt_table_entry(FORMAT, leaves, true));
-	}
+	uint64_t leaves = 0;
+	(void)mote__pt_find_table(&space, gva, 1, &leaves);
 	return new_leaf(sandbox, gva, leaves + mote__pt_index(FORMAT, gva, 1) * 8ull,
 			(struct mote__pt_attributes){.writable = true, .user = true});
-}
-
-/* Frames that a page takes: itself, and a leaf table for the first of 2 MiB that has none. */
-static uint64_t frames_for(const mote_sandbox *sandbox, uint64_t gva, enum need need,
-			   uint64_t *new_table)
-{
-	const struct mote__pt_space space = space_of(sandbox);
-	uint64_t leaves;
-	if (need == NEED_NOTHING)
-		return 0;
-	if (need == NEED_COPY || *new_table == gva >> 21 ||
-	    mote__pt_find_table(&space, gva, 1, &leaves) == MOTE__PT_OK)
-		return 1;
-	*new_table = gva >> 21;
-	return 2;
 }
 
 /* Map frames until so many are free. */
@@ -284,7 +264,7 @@ static int require_frames(mote_sandbox *sandbox, uint64_t frames, struct mote_er
 static int check_write(mote_sandbox *sandbox, uint64_t gva, size_t len, bool *is_copy,
 		       struct mote_error *err)
 {
-	uint64_t frames = 0, new_table = UINT64_MAX;
+	uint64_t frames = 0;
 	struct target target;
 	int rc = MOTE_OK;
 	for (uint64_t at = 0, piece; at < len && rc == MOTE_OK; at += piece) {
@@ -292,7 +272,7 @@ static int check_write(mote_sandbox *sandbox, uint64_t gva, size_t len, bool *is
 		rc = look(sandbox, gva + at, &target, err);
 		if (rc < 0)
 			return rc;
-		frames += frames_for(sandbox, gva + at, target.need, &new_table);
+		frames += target.need != NEED_NOTHING;
 		*is_copy |= target.need == NEED_COPY;
 		rc = require_frames(sandbox, frames, err);
 	}
@@ -330,15 +310,17 @@ int mote_sandbox_write(mote_sandbox *sandbox, uint64_t gva, const void *data, si
 		rc = check_write(sandbox, gva, len, &is_copy, err);
 	if (rc < 0)
 		return rc;
+	sandbox->is_changed |= len != 0;
 	for (uint64_t at = 0, piece; at < len && rc == MOTE_OK; at += piece) {
 		piece = piece_of(gva + at, len - at);
 		rc = write_piece(sandbox, gva + at, (const uint8_t *)data + at, piece, err);
 	}
 	/* An entry that named another page may be cached: by the processor, or by KVM where it
 	 * keeps shadow tables and does not see the host write. */
-	if (!is_copy || sandbox->state == MOTE_STATE_NEW)
+	if ((!is_copy && !(sandbox->may_be_stale && len)) || !sandbox->machine->entries)
 		return rc;
 	int flushed = mote__sandbox_flush(sandbox, rc < 0 ? NULL : err);
+	sandbox->may_be_stale = false;
 	if (flushed < 0)
 		sandbox->state = MOTE_STATE_BROKEN;
 	return rc < 0 ? rc : flushed;

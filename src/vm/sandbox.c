@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Sandboxes: making the machine of a snapshot, its private memory, and taking both apart. */
+/*
+ * Sandboxes: the machine, the memory that it gets of a snapshot, and taking both apart. A shell is
+ * a sandbox that is nobody's: machine, scratch, and a snapshot in place.
+ */
 #define _GNU_SOURCE
 #include "vm/objects.h"
 
@@ -19,7 +22,8 @@
 
 extern const uint8_t mote__system_pages[];
 
-/* ---- scratch --------------------------------------------------------------------------------- */
+/* ---- what a start finds -----------------------------------------------------------------------
+ */
 
 static uint64_t *word(const mote_sandbox *sandbox, uint64_t below_top)
 {
@@ -30,32 +34,22 @@ static uint64_t *word(const mote_sandbox *sandbox, uint64_t below_top)
 /* The words that the ABI promises below the top of scratch (guest-abi 9.1). */
 static void write_words(mote_sandbox *sandbox)
 {
-	const struct mote__layout *l = &sandbox->snapshot->layout;
+	const mote_snapshot *s = sandbox->snapshot;
+	const struct mote__layout *l = &s->layout;
 	*word(sandbox, l->family->word_size) = l->scratch_bytes;
 	*word(sandbox, l->family->word_next) = l->scratch_gpa + l->frames_offset;
 	*word(sandbox, l->family->word_tables) = l->scratch_gpa + l->tables_offset;
-	*word(sandbox, l->family->word_generation) = 0;
-}
-
-static uint64_t frame_word(const struct mote__layout *l, uint64_t frame)
-{
-	return (l->scratch_gpa + l->frames_offset + frame * MOTE_PAGE_BYTES) | MOTE__LEAF_NEW;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
+	*word(sandbox, l->family->word_generation) = s->generation;
 }
 
 static void write_params(mote_sandbox *sandbox)
 {
-	const struct mote_snapshot *s = sandbox->snapshot;
-	const struct mote__layout *l = &s->layout;
+	const struct mote__layout *l = &sandbox->snapshot->layout;
 	const uint64_t page = MOTE_PAGE_BYTES;
-	*mote__params(sandbox, MOTE__PARAMS_NEXT) = frame_word(l, s->write_set.count);
+	*mote__params(sandbox, MOTE__PARAMS_NEXT) = mote__frame_word(l, sandbox->placed);
 	*mote__params(sandbox, MOTE__PARAMS_LIMIT) =
-		frame_word(l, smaller(sandbox->frames_mapped, sandbox->frames_max));
-	*mote__params(sandbox, MOTE__PARAMS_LOG_BIAS) = l->log_gva - (frame_word(l, 0) >> 9);
+		mote__frame_word(l, mote__smaller(sandbox->frames_mapped, sandbox->frames_max));
+	*mote__params(sandbox, MOTE__PARAMS_LOG_BIAS) = l->log_gva - (mote__frame_word(l, 0) >> 9);
 	*mote__params(sandbox, MOTE__PARAMS_COW_END) = l->cow_end_gva / page;
 	*mote__params(sandbox, MOTE__PARAMS_HEAP_FIRST) = l->heap_gva / page;
 	*mote__params(sandbox, MOTE__PARAMS_HEAP_PAGES) =
@@ -64,57 +58,158 @@ static void write_params(mote_sandbox *sandbox)
 	*mote__params(sandbox, MOTE__PARAMS_STACK_PAGES) = l->stack_bytes / page;
 }
 
-/* Frames that are mapped from the start get their pages, and their log entries. */
-static void fill_write_set(mote_sandbox *sandbox)
+/* Drawn ahead: a system call a start would be half the cost of a restore. What was used is erased.
+ */
+static int next_fresh(mote_sandbox *sandbox, struct mote_fresh *fresh, struct mote_error *err)
 {
-	const struct mote_snapshot *s = sandbox->snapshot;
-	uint8_t *frame = sandbox->scratch + s->layout.frames_offset;
-	uint64_t *log = (uint64_t *)(void *)(sandbox->scratch + s->layout.log_offset);
-	for (uint32_t i = 0; i < s->write_set.count; i++, frame += MOTE_PAGE_BYTES) {
-		uint64_t source = s->write_set.member[i].source_gpa;
-		if (source)
-			memcpy(frame, s->memory + source, MOTE_PAGE_BYTES);
-		log[i] = s->write_set.member[i].gva / MOTE_PAGE_BYTES;
+	static_assert(sizeof *fresh == 40, "no padding: all of it is random");
+	if (!sandbox->fresh_count) {
+		int rc = mote__sys_random(sandbox->fresh, sizeof sandbox->fresh);
+		if (rc < 0)
+			return mote__fail_system(err, MOTE_ESYSTEM, -rc, "random bytes");
+		sandbox->fresh_count = MOTE__FRESH_AHEAD;
 	}
+	struct mote_fresh *from = &sandbox->fresh[--sandbox->fresh_count];
+	*fresh = *from;
+	*from = (struct mote_fresh){0};
+	return MOTE_OK;
 }
 
-static int write_run_info(mote_sandbox *sandbox, struct mote_error *err)
+int mote__sandbox_freshen(mote_sandbox *sandbox, const struct mote_fresh *fresh,
+			  struct mote_error *err)
+{
+	const struct mote__layout *l = &sandbox->snapshot->layout;
+	struct mote_abi_run_info *info = (void *)(sandbox->scratch + l->run_info_offset);
+	struct mote_fresh drawn;
+	static_assert(sizeof drawn.random == sizeof info->random, "");
+	if (!fresh) {
+		int rc = next_fresh(sandbox, &drawn, err);
+		if (rc < 0)
+			return rc;
+		fresh = &drawn;
+	}
+	info->generation = fresh->generation;
+	memcpy(info->random, fresh->random, sizeof info->random);
+	return MOTE_OK;
+}
+
+void mote__sandbox_seed(mote_sandbox *sandbox, const struct mote_fresh *fresh)
+{
+	sandbox->has_seed = fresh != NULL;
+	if (fresh)
+		memcpy(&sandbox->seed, fresh->random, sizeof sandbox->seed);
+}
+
+static void write_run_info(mote_sandbox *sandbox)
 {
 	const struct mote_snapshot *s = sandbox->snapshot;
 	const struct mote__layout *l = &s->layout;
-	struct mote_abi_run_info *info = (void *)(sandbox->scratch + l->run_info_offset);
-	struct {
-		uint64_t generation;
-		uint8_t random[32];
-	} fresh;
-	static_assert(sizeof fresh.random == sizeof info->random, "");
-	int rc = mote__sys_random(fresh.random, sizeof fresh.random);
-	if (rc == 0)
-		rc = mote__sys_random(&fresh.generation, sizeof fresh.generation);
-	if (rc < 0)
-		return mote__fail_system(err, MOTE_ESYSTEM, -rc, "random bytes");
-	uint64_t khz = sandbox->engine->hypervisor->info.tsc_khz;
-	*info = (struct mote_abi_run_info){
-		.syscall_handler = s->syscall_gva,
-		.syscall_word = MOTE__SYSCALL_WORD_GVA,
-		.generation = fresh.generation,
-		.tsc_to_ns = khz ? (1000000ull << 32) / khz : 0,
-		.log_level = sandbox->log_level,
-		.features = sandbox->engine->hypervisor->cr4_offered & MOTE__CR4_FSGSBASE ? 1 : 0,
-		.stack_first = l->stack_gva,
-		.stack_top = l->stack_gva + l->stack_bytes,
-		.heap_first = l->heap_gva,
-		.heap_bytes = l->heap_bytes,
-		.input = l->input_gva,
-		.input_bytes = l->input_bytes,
-		.output = l->output_gva,
-		.output_bytes = l->output_bytes,
-		.init_data = l->init_gva,
-		.init_data_bytes = l->init_bytes,
-	};
-	memcpy(info->random, fresh.random, sizeof info->random);
-	return MOTE_OK;
+	const struct mote__hypervisor *hypervisor = sandbox->engine->hypervisor;
+	uint64_t khz = hypervisor->info.tsc_khz;
+	*(struct mote_abi_run_info *)(void *)(sandbox->scratch + l->run_info_offset) =
+		(struct mote_abi_run_info){
+			.syscall_handler = s->image->syscall_gva,
+			.syscall_word = MOTE__SYSCALL_WORD_GVA,
+			.tsc_to_ns = khz ? (1000000ull << 32) / khz : 0,
+			.log_level = sandbox->log_level,
+			.features = hypervisor->cr4_offered & MOTE__CR4_FSGSBASE ? 1 : 0,
+			.stack_first = l->stack_gva,
+			.stack_top = l->stack_gva + l->stack_bytes,
+			.heap_first = l->heap_gva,
+			.heap_bytes = l->heap_bytes,
+			.input = l->input_gva,
+			.input_bytes = l->input_bytes,
+			.output = l->output_gva,
+			.output_bytes = l->output_bytes,
+			.init_data = l->init_gva,
+			.init_data_bytes = l->init_bytes,
+		};
 }
+
+int mote__sandbox_fill(mote_sandbox *sandbox, const struct mote_fresh *fresh,
+		       struct mote_error *err)
+{
+	const mote_snapshot *s = sandbox->snapshot;
+	sandbox->transport->prepare(sandbox);
+	mote__sandbox_seed(sandbox, fresh);
+	if (!s->layout.is_confined) {
+		memcpy(sandbox->scratch + s->layout.tables_offset, s->tables,
+		       s->layout.tables_bytes);
+		write_words(sandbox);
+		return MOTE_OK;
+	}
+	mote__sandbox_place(sandbox);
+	write_params(sandbox);
+	write_run_info(sandbox);
+	return mote__sandbox_freshen(sandbox, fresh, err);
+}
+
+void mote__sandbox_begin(mote_sandbox *sandbox)
+{
+	const mote_snapshot *s = sandbox->snapshot;
+	sandbox->state = s->is_ready ? MOTE_STATE_READY : MOTE_STATE_NEW;
+	sandbox->dispatch_gva = s->dispatch_gva;
+	sandbox->dispatch_rsp = s->dispatch_rsp;
+	sandbox->generation = s->generation;
+	sandbox->needs_reset = true;
+	sandbox->is_changed = false;
+	mote_snapshot_unref(sandbox->taken);
+	sandbox->taken = NULL;
+}
+
+/* ---- machine --------------------------------------------------------------------------------- */
+
+static int map_slot(mote_sandbox *sandbox, uint32_t slot, uint64_t gpa, const void *host,
+		    uint64_t bytes, bool is_writable, struct mote_error *err)
+{
+	struct mote__machine *m = sandbox->machine;
+	return m->ops->map(m, slot, gpa, host, bytes, is_writable, err);
+}
+
+static int map_memory(mote_sandbox *sandbox, const mote_snapshot *s, struct mote_error *err)
+{
+	uint64_t base = s->layout.family->base_gpa;
+	int rc = map_slot(sandbox, MOTE__SLOT_SNAPSHOT, base, s->memory + base,
+			  s->memory_end - base, false, err);
+	sandbox->has_memory = rc == MOTE_OK;
+	return rc;
+}
+
+static int unmap_memory(mote_sandbox *sandbox, struct mote_error *err)
+{
+	const mote_snapshot *s = sandbox->snapshot;
+	uint64_t base = s->layout.family->base_gpa;
+	if (!sandbox->has_memory)
+		return MOTE_OK;
+	sandbox->has_memory = false;
+	return map_slot(sandbox, MOTE__SLOT_SNAPSHOT, base, s->memory + base, 0, false, err);
+}
+
+int mote__sandbox_flush(mote_sandbox *sandbox, struct mote_error *err)
+{
+	int rc = unmap_memory(sandbox, err);
+	return rc < 0 ? rc : map_memory(sandbox, sandbox->snapshot, err);
+}
+
+int mote__sandbox_unmap_all(mote_sandbox *sandbox, struct mote_error *err)
+{
+	int rc = MOTE_OK;
+	while (sandbox->mapped_count && rc == MOTE_OK) {
+		struct mote__mapped *m = &sandbox->mapped[sandbox->mapped_count - 1];
+		/* A machine that took another one's place has no slots yet. */
+		if (sandbox->slots)
+			rc = map_slot(sandbox, MOTE__SLOT_MAPPING + sandbox->mapped_count - 1,
+				      m->gpa, m->host, 0, false, err);
+		if (rc < 0)
+			return rc;
+		if (m->is_own)
+			mote__sys_unmap((void *)(uintptr_t)m->host, m->bytes);
+		sandbox->mapped_count--;
+	}
+	return rc;
+}
+
+/* ---- putting a snapshot in place ------------------------------------------------------------- */
 
 static int fail_map(struct mote_error *err, int rc, const char *what)
 {
@@ -122,182 +217,264 @@ static int fail_map(struct mote_error *err, int rc, const char *what)
 	return mote__fail_system(err, code, -rc, "%s", what);
 }
 
-/* Scratch is private anonymous memory; the tables in it are a private view of the snapshot's, so
- * that tables which are never changed cost nothing. */
-static int make_scratch(mote_sandbox *sandbox, struct mote_error *err)
+/* The tables of a confined guest are a private view of the snapshot's, so that those which are
+ * never changed cost nothing. */
+static int place_tables(mote_sandbox *sandbox, const mote_snapshot *s, struct mote_error *err)
 {
-	const struct mote_snapshot *s = sandbox->snapshot;
+	uint8_t *tables = sandbox->scratch + s->layout.tables_offset;
+	int rc = mote__sys_place(MOTE__MAP_PRIVATE, -1, 0, s->layout.tables_bytes, tables);
+	for (uint32_t i = 0; i < s->extent_count && rc == 0; i++)
+		rc = mote__sys_place(MOTE__MAP_PRIVATE, s->extent[i].object->fd,
+				     s->extent[i].object_offset, s->extent[i].bytes,
+				     tables + s->extent[i].at);
+	if (rc < 0)
+		return fail_map(err, rc, "mapping page tables");
+	mote__sys_seclude(tables, s->layout.tables_bytes, 1);
+	return MOTE_OK;
+}
+
+static void free_scratch(mote_sandbox *sandbox)
+{
+	mote__sys_unmap(sandbox->scratch, sandbox->scratch_bytes);
+	sandbox->scratch = NULL;
+}
+
+/* Other scratch in place of what there is. */
+static int replace_scratch(mote_sandbox *sandbox, const mote_snapshot *s, struct mote_error *err)
+{
 	const struct mote__layout *l = &s->layout;
+	int rc = MOTE_OK;
+	for (uint32_t i = MOTE__SLOT_SCRATCH; i < sandbox->slots && rc == MOTE_OK; i++)
+		if (i != MOTE__SLOT_SYSTEM)
+			rc = map_slot(sandbox, i, 0, NULL, 0, true, err);
+	if (rc < 0)
+		return rc;
+	sandbox->slots = 0;
+	free_scratch(sandbox);
 	void *at = NULL;
-	int rc = mote__sys_map(MOTE__MAP_SCRATCH, -1, l->scratch_bytes, &at);
+	rc = mote__sys_map(MOTE__MAP_SCRATCH, -1, l->scratch_bytes, &at);
 	if (rc < 0)
 		return fail_map(err, rc, "scratch memory");
 	sandbox->scratch = at;
-	if (!l->is_confined) {
-		memcpy(sandbox->scratch + l->tables_offset, s->tables, l->tables_bytes);
-		write_words(sandbox);
-		return MOTE_OK;
-	}
-	at = sandbox->scratch + l->tables_offset;
-	rc = mote__sys_map(MOTE__MAP_PRIVATE, s->table_fd, l->tables_bytes, &at);
-	if (rc < 0)
-		return fail_map(err, rc, "mapping page tables");
-	write_params(sandbox);
-	fill_write_set(sandbox);
-	return write_run_info(sandbox, err);
+	sandbox->scratch_bytes = l->scratch_bytes;
+	sandbox->frames_mapped =
+		l->is_confined ? mote__smaller(l->frame_count, FRAMES_AT_START) : l->frame_count;
+	return MOTE_OK;
 }
 
-/* ---- machine --------------------------------------------------------------------------------- */
-
-static uint64_t first_slot_bytes(const mote_sandbox *sandbox)
+static int map_scratch(mote_sandbox *sandbox, const mote_snapshot *s, struct mote_error *err)
 {
-	const struct mote__layout *l = &sandbox->snapshot->layout;
-	if (!l->is_confined)
-		return l->scratch_bytes;
-	return l->frames_offset + sandbox->frames_mapped * MOTE_PAGE_BYTES;
-}
-
-static int map_slots(mote_sandbox *sandbox, struct mote_error *err)
-{
-	struct mote__machine *m = sandbox->machine;
-	const struct mote_snapshot *s = sandbox->snapshot;
 	const struct mote__layout *l = &s->layout;
-	uint64_t base = l->family->base_gpa;
-	int rc = m->ops->map(m, MOTE__SLOT_SNAPSHOT, base, s->memory + base, l->snapshot_bytes,
-			     false, err);
+	uint64_t bytes = l->is_confined
+				 ? l->frames_offset + sandbox->frames_mapped * MOTE_PAGE_BYTES
+				 : l->scratch_bytes;
+	int rc = map_slot(sandbox, MOTE__SLOT_SCRATCH, l->scratch_gpa, sandbox->scratch, bytes,
+			  true, err);
 	if (rc == MOTE_OK)
-		rc = m->ops->map(m, MOTE__SLOT_SCRATCH, l->scratch_gpa, sandbox->scratch,
-				 first_slot_bytes(sandbox), true, err);
-	sandbox->slots = MOTE__SLOT_SYSTEM;
-	if (rc < 0 || !l->is_confined)
+		sandbox->slots = MOTE__SLOT_MORE;
+	if (rc < 0 || !l->is_confined || sandbox->has_system)
 		return rc;
-	sandbox->slots = MOTE__SLOT_MORE;
-	return m->ops->map(m, MOTE__SLOT_SYSTEM, MOTE__SYSTEM_GPA, mote__system_pages,
-			   (uint64_t)MOTE__SYSTEM_PAGES * MOTE_PAGE_BYTES, false, err);
+	rc = map_slot(sandbox, MOTE__SLOT_SYSTEM, MOTE__SYSTEM_GPA, mote__system_pages,
+		      (uint64_t)MOTE__SYSTEM_PAGES * MOTE_PAGE_BYTES, false, err);
+	sandbox->has_system = rc == MOTE_OK;
+	return rc;
 }
 
-int mote__sandbox_flush(mote_sandbox *sandbox, struct mote_error *err)
+/* Slots of scratch, and the view of the tables in it, lie as snapshot needs them. */
+static bool has_scratch_for(const mote_sandbox *sandbox, const mote_snapshot *s)
 {
-	struct mote__machine *m = sandbox->machine;
-	const struct mote_snapshot *s = sandbox->snapshot;
-	uint64_t base = s->layout.family->base_gpa;
-	int rc = m->ops->map(m, MOTE__SLOT_SNAPSHOT, base, s->memory + base, 0, false, err);
+	const struct mote__layout *old = &sandbox->snapshot->layout, *l = &s->layout;
+	return sandbox->scratch && sandbox->slots && old->scratch_bytes == l->scratch_bytes &&
+	       old->is_confined == l->is_confined &&
+	       (!l->is_confined ||
+		(old->frames_offset == l->frames_offset && old->tables_offset == l->tables_offset &&
+		 old->tables_bytes == l->tables_bytes));
+}
+
+static int put_in_place(mote_sandbox *sandbox, mote_snapshot *snapshot, bool is_known,
+			struct mote_error *err)
+{
+	bool keeps = has_scratch_for(sandbox, snapshot);
+	int rc = unmap_memory(sandbox, err);
 	if (rc == MOTE_OK)
-		rc = m->ops->map(m, MOTE__SLOT_SNAPSHOT, base, s->memory + base,
-				 s->layout.snapshot_bytes, false, err);
+		rc = mote__sandbox_unmap_all(sandbox, err);
+	if (rc < 0)
+		return rc;
+	if (keeps) {
+		rc = is_known ? mote__scratch_wipe(sandbox, snapshot)
+			      : mote__sys_drop(sandbox->scratch, sandbox->scratch_bytes);
+		if (rc < 0)
+			return fail_map(err, rc, "clearing scratch memory");
+	} else {
+		rc = replace_scratch(sandbox, snapshot, err);
+	}
+	if (rc == MOTE_OK && snapshot->layout.is_confined)
+		rc = place_tables(sandbox, snapshot, err);
+	if (rc == MOTE_OK)
+		rc = map_memory(sandbox, snapshot, err);
+	if (rc == MOTE_OK && !keeps)
+		rc = map_scratch(sandbox, snapshot, err);
+	sandbox->placed = 0;
+	sandbox->input_used = 0;
+	sandbox->may_be_stale = false;
 	return rc;
+}
+
+int mote__sandbox_install(mote_sandbox *sandbox, mote_snapshot *snapshot, bool is_known,
+			  struct mote_error *err)
+{
+	mote_snapshot *old = sandbox->snapshot;
+	int rc = put_in_place(sandbox, snapshot, is_known, err);
+	sandbox->snapshot = mote_snapshot_ref(snapshot);
+	mote_snapshot_unref(old);
+	return rc;
+}
+
+/* ---- registers ------------------------------------------------------------------------------- */
+
+void mote__start_special(const mote_sandbox *sandbox, const mote_snapshot *snapshot,
+			 struct mote__special *special)
+{
+	const mote_snapshot *s = snapshot;
+	const struct mote__layout *l = &s->layout;
+	const struct mote__hypervisor *hypervisor = sandbox->engine->hypervisor;
+	uint64_t root = l->scratch_gpa + l->tables_offset;
+	if (l->is_confined) {
+		mote__special_confined(special, root, hypervisor->cr4_offered,
+				       hypervisor->info.is_emulated);
+		special->fs.base = s->special.fs.base;
+		special->gs.base = s->special.gs.base;
+	} else if (s->is_ready) {
+		*special = s->special;
+		special->cr3 = root;
+	} else {
+		mote__special_stock(special, root);
+	}
 }
 
 int mote__sandbox_set_special(mote_sandbox *sandbox, struct mote_error *err)
 {
-	const struct mote__layout *l = &sandbox->snapshot->layout;
-	const struct mote__hypervisor *hypervisor = sandbox->engine->hypervisor;
-	uint64_t root = l->scratch_gpa + l->tables_offset;
 	struct mote__special special;
-	if (l->is_confined)
-		mote__special_confined(&special, root, hypervisor->cr4_offered,
-				       hypervisor->info.is_emulated);
-	else
-		mote__special_stock(&special, root);
+	mote__start_special(sandbox, sandbox->snapshot, &special);
 	return sandbox->machine->ops->set_special(sandbox->machine, &special, err);
 }
 
 /* The guest's time stamp counter is set to ours, and is late by no more than this takes. */
-static int set_msrs(mote_sandbox *sandbox, struct mote_error *err)
+int mote__start_msrs(mote_sandbox *sandbox, struct mote_error *err)
 {
 	const uint64_t now = mote__sys_counter();
-	struct mote__msr_list msrs;
-	mote__msrs_confined(&msrs);
-	msrs.msr[msrs.count++] = (struct mote__msr){MSR_TSC, now};
+	struct mote__msr_list msrs = sandbox->snapshot->msrs;
+	if (mote__is_confined(sandbox)) {
+		mote__msrs_confined(&msrs);
+		msrs.msr[msrs.count++] = (struct mote__msr){MSR_TSC, now};
+	}
+	if (!msrs.count)
+		return MOTE_OK;
 	int rc = sandbox->machine->ops->set_msrs(sandbox->machine, &msrs, err);
 	sandbox->counter_lag = mote__sys_counter() - now;
 	return rc;
 }
 
-static int make_machine(mote_sandbox *sandbox, struct mote_error *err)
+int mote__sandbox_make_machine(mote_sandbox *sandbox, struct mote_error *err)
 {
 	struct mote__hypervisor *hypervisor = sandbox->engine->hypervisor;
 	const struct mote_snapshot *s = sandbox->snapshot;
 	const struct mote__machine_config config = {.physical_bits =
 							    s->layout.family->physical_bits,
-						    .msr_count = s->msr_count,
-						    .msrs = s->msrs};
-	int rc = hypervisor->ops->machine_create(hypervisor, &config, &sandbox->machine, err);
+						    .msr_count = s->image->msr_count,
+						    .msrs = s->image->msrs};
+	sandbox->has_memory = sandbox->has_system = sandbox->has_machine_mask = false;
+	sandbox->slots = 0;
+	sandbox->is_fatal = false;
+	return hypervisor->ops->machine_create(hypervisor, &config, &sandbox->machine, err);
+}
+
+/* ---- shells ---------------------------------------------------------------------------------- */
+
+int mote__shell_make(mote_engine *engine, mote_snapshot *snapshot, mote_sandbox **shell,
+		     struct mote_error *err)
+{
+	mote_sandbox *s = mote__alloc(1, sizeof *s);
+	if (!s)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	s->engine = engine;
+	s->snapshot = mote_snapshot_ref(snapshot);
+	s->transport = &mote__transport_s;
+	int rc = mote__message_reserve(s, MESSAGE_BYTES_MIN, err);
 	if (rc == MOTE_OK)
-		rc = map_slots(sandbox, err);
+		rc = mote__sandbox_make_machine(s, err);
 	if (rc == MOTE_OK)
-		rc = mote__sandbox_set_special(sandbox, err);
-	if (rc < 0 || !s->layout.is_confined)
+		rc = mote__sandbox_install(s, snapshot, false, err);
+	if (rc == MOTE_OK)
+		rc = mote__sandbox_set_special(s, err);
+	if (rc == MOTE_OK)
+		rc = mote__start_msrs(s, err);
+	if (rc < 0) {
+		mote__shell_free(engine, s);
 		return rc;
-	return set_msrs(sandbox, err);
+	}
+	*shell = s;
+	return MOTE_OK;
+}
+
+void mote__shell_free(mote_engine *engine, mote_sandbox *shell)
+{
+	/* A child after fork() has neither memory, but may have others instead. */
+	bool is_own = mote__engine_check(engine, NULL) == MOTE_OK;
+	if (shell->machine)
+		shell->machine->ops->machine_destroy(shell->machine);
+	if (is_own) {
+		free_scratch(shell);
+		for (uint32_t i = 0; i < shell->mapped_count; i++)
+			if (shell->mapped[i].is_own)
+				mote__sys_unmap((void *)(uintptr_t)shell->mapped[i].host,
+						shell->mapped[i].bytes);
+	}
+	mote__free(shell->message);
+	mote_snapshot_unref(shell->taken);
+	mote_snapshot_unref(shell->snapshot);
+	mote__free(shell);
 }
 
 /* ---- public ---------------------------------------------------------------------------------- */
 
-static int set_frames(mote_sandbox *sandbox, uint64_t memory_max, struct mote_error *err)
-{
-	const struct mote__layout *l = &sandbox->snapshot->layout;
-	uint64_t min = l->is_confined ? sandbox->snapshot->write_set.count + 1u : l->frame_count;
-	uint64_t fixed =
-		l->is_confined ? 0 : l->frames_offset + l->family->kept_pages * MOTE_PAGE_BYTES;
-	uint64_t frames = l->frame_count;
-	/* The image has a say in the size of scratch, but not in how much of it becomes memory. */
-	if (!memory_max && l->is_confined)
-		memory_max = l->heap_bytes + l->stack_bytes + MOTE_DEFAULT_MEMORY_BYTES;
-	if (memory_max) {
-		uint64_t bytes = memory_max > fixed ? memory_max - fixed : 0;
-		frames = smaller(bytes / MOTE_PAGE_BYTES + (bytes % MOTE_PAGE_BYTES != 0), frames);
-	}
-	uint64_t least = fixed + min * MOTE_PAGE_BYTES;
-	if (frames < min)
-		return mote__fail(err, MOTE_EINVAL, "memory_max is 0x%llx, at least 0x%llx",
-				  (unsigned long long)memory_max, (unsigned long long)least);
-	sandbox->frames_max = frames;
-	sandbox->frames_mapped = l->is_confined ? smaller(frames, FRAMES_AT_START) : frames;
-	return MOTE_OK;
-}
-
-static int set_options(mote_sandbox *sandbox, const struct mote_sandbox_options *options,
+static int set_options(mote_sandbox *sandbox, const struct mote_sandbox_options *o,
 		       struct mote_error *err)
 {
-	struct mote_sandbox_options o = {0};
-	if (options) {
-		int rc = mote__options_check("mote_sandbox_options", options, options->size,
-					     sizeof o, sizeof o, err);
-		if (rc < 0)
-			return rc;
-		o = *options;
-	}
-	if (o.log_level > MOTE_LOG_TRACE && o.log_level != MOTE_LOG_SILENT)
+	if (o->log_level > MOTE_LOG_TRACE && o->log_level != MOTE_LOG_SILENT)
 		return mote__fail(err, MOTE_EINVAL, "log_level is %u, at most %u, or %u for none",
-				  o.log_level, MOTE_LOG_TRACE, MOTE_LOG_SILENT);
-	sandbox->log_level = o.log_level == MOTE_LOG_SILENT ? MOTE_LOG_OFF
-			     : o.log_level                  ? o.log_level
-							    : (uint32_t)MOTE_LOG_ERROR;
-	sandbox->user_data = o.user_data;
-	return set_frames(sandbox, o.memory_max, err);
+				  o->log_level, MOTE_LOG_TRACE, MOTE_LOG_SILENT);
+	sandbox->log_level = o->log_level == MOTE_LOG_SILENT ? MOTE_LOG_OFF
+			     : o->log_level                  ? o->log_level
+							     : (uint32_t)MOTE_LOG_ERROR;
+	sandbox->user_data = o->user_data;
+	sandbox->is_strict = o->strict != 0;
+	sandbox->memory_max = o->memory_max;
+	return mote__frames_set_max(sandbox, sandbox->snapshot, err);
 }
 
-static int make(mote_sandbox *sandbox, const struct mote_sandbox_options *options,
-		struct mote_error *err)
+/* A shell becomes somebody's sandbox. */
+static int attach(mote_sandbox *sandbox, const struct mote_sandbox_options *o,
+		  struct mote_error *err)
 {
-	int rc = set_options(sandbox, options, err);
-	if (rc == MOTE_OK)
-		rc = mote__message_reserve(sandbox, MESSAGE_BYTES_MIN, err);
+	int rc = set_options(sandbox, o, err);
+	/* A shell may have more in its frames than this owner may use. */
+	if (rc == MOTE_OK && sandbox->placed > mote__members_max(sandbox, sandbox->snapshot))
+		rc = mote__sandbox_install(sandbox, sandbox->snapshot, true, err);
 	if (rc == MOTE_OK)
 		rc = mote__interrupt_create(sandbox->engine->signal_number, &sandbox->interrupt,
 					    err);
 	if (rc == MOTE_OK)
-		rc = make_scratch(sandbox, err);
-	if (rc < 0)
-		return rc;
-	sandbox->transport->prepare(sandbox);
-	return make_machine(sandbox, err);
+		rc = mote__sandbox_fill(sandbox, o->fresh, err);
+	sandbox->statistics = (struct mote_statistics){0};
+	sandbox->entries_before = sandbox->machine->entries;
+	sandbox->ioctls_before = sandbox->machine->vcpu_ioctls;
+	mote__sandbox_begin(sandbox);
+	return rc;
 }
 
-int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot, mote_host *host,
-			const struct mote_sandbox_options *options, mote_sandbox **sandbox,
-			struct mote_error *err)
+static int check_create(mote_engine *engine, mote_snapshot *snapshot, mote_host *host,
+			mote_sandbox **sandbox, struct mote_error *err)
 {
 	if (!engine || !snapshot || !host || !sandbox)
 		return mote__fail(err, MOTE_EINVAL, "%s is NULL",
@@ -307,17 +484,32 @@ int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot, mote_host 
 					      : "sandbox");
 	int rc = mote__engine_check(engine, err);
 	if (rc == MOTE_OK)
-		rc = mote__host_check(host, &snapshot->imports, err);
+		rc = mote__snapshot_check(snapshot, err);
+	return rc < 0 ? rc : mote__host_check(host, snapshot, err);
+}
+
+int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot, mote_host *host,
+			const struct mote_sandbox_options *options, mote_sandbox **sandbox,
+			struct mote_error *err)
+{
+	struct mote_sandbox_options o = {0};
+	int rc = check_create(engine, snapshot, host, sandbox, err);
+	if (rc == MOTE_OK && options)
+		rc = mote__options_check("mote_sandbox_options", options, options->size, sizeof o,
+					 sizeof o, err);
 	if (rc < 0)
 		return rc;
-	mote_sandbox *s = mote__alloc(1, sizeof *s);
-	if (!s)
-		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	s->engine = mote_engine_ref(engine);
-	s->snapshot = mote_snapshot_ref(snapshot);
+	if (options)
+		o = *options;
+	mote_sandbox *s = NULL;
+	rc = mote__pool_take(engine, snapshot, &s, err);
+	if (rc == MOTE_OK && !s)
+		rc = mote__shell_make(engine, snapshot, &s, err);
+	if (rc < 0)
+		return rc;
+	mote_engine_ref(engine);
 	s->host = mote_host_ref(host);
-	s->transport = &mote__transport_s;
-	rc = make(s, options, err);
+	rc = attach(s, &o, err);
 	if (rc < 0) {
 		mote_sandbox_destroy(s);
 		return rc;
@@ -332,20 +524,18 @@ void mote_sandbox_destroy(mote_sandbox *sandbox)
 	/* Running: by a host function of this very sandbox, whose call goes on. */
 	if (!sandbox || sandbox->state == MOTE_STATE_RUNNING)
 		return;
-	/* A child after fork() has neither scratch nor timer, but may have others instead. */
-	bool is_own = mote__engine_check(sandbox->engine, NULL) == MOTE_OK;
-	if (sandbox->machine)
-		sandbox->machine->ops->machine_destroy(sandbox->machine);
-	if (is_own)
-		mote__sys_unmap(sandbox->scratch, sandbox->snapshot->layout.scratch_bytes);
-	if (is_own && sandbox->has_timer)
+	mote_engine *engine = sandbox->engine;
+	/* A child after fork() has no timer, but may have another instead. */
+	if (sandbox->has_timer && mote__engine_check(engine, NULL) == MOTE_OK)
 		(void)timer_delete(sandbox->timer);
+	sandbox->has_timer = false;
 	mote_interrupt_unref(sandbox->interrupt);
-	mote__free(sandbox->message);
 	mote_host_unref(sandbox->host);
-	mote_snapshot_unref(sandbox->snapshot);
-	mote_engine_unref(sandbox->engine);
-	mote__free(sandbox);
+	sandbox->interrupt = NULL;
+	sandbox->host = NULL;
+	if (!mote__pool_park(engine, sandbox))
+		mote__shell_free(engine, sandbox);
+	mote_engine_unref(engine);
 }
 
 uint32_t mote_sandbox_state(const mote_sandbox *sandbox)
@@ -362,9 +552,13 @@ void mote_sandbox_get_statistics(const mote_sandbox *sandbox, struct mote_statis
 				 size_t size)
 {
 	struct mote_statistics all = sandbox->statistics;
-	all.vm_entries = sandbox->machine->entries;
-	all.vcpu_ioctls = sandbox->machine->vcpu_ioctls;
-	all.frames_used = mote__frames_used(sandbox);
+	/* A broken one may have neither. */
+	if (sandbox->machine) {
+		all.vm_entries = sandbox->machine->entries - sandbox->entries_before;
+		all.vcpu_ioctls = sandbox->machine->vcpu_ioctls - sandbox->ioctls_before;
+	}
+	if (sandbox->scratch)
+		all.frames_used = mote__frames_used(sandbox);
 	all.frames_max = sandbox->frames_max;
 	memset(statistics, 0, size);
 	memcpy(statistics, &all, size < sizeof all ? size : sizeof all);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Snapshots made from guest images: memory and page tables as two memory objects, written once,
- * sealed, and mapped read-only for all sandboxes of the process.
+ * Snapshots, and how they are made from guest images: memory and page tables as two memory objects,
+ * written once, sealed, and mapped read-only for all sandboxes of the process.
  */
 #define _GNU_SOURCE
 #include "vm/objects.h"
@@ -40,6 +40,9 @@ static int check_options(const struct mote_snapshot_options *o, struct mote_erro
 				  MOTE__MSR_ALLOW_MAX - 1);
 	if (o->msr_count && !o->msrs)
 		return mote__fail(err, MOTE_EINVAL, "msrs is NULL, msr_count is %u", o->msr_count);
+	if (o->write_set_max > MOTE_MAX_WRITE_SET)
+		return mote__fail(err, MOTE_EINVAL, "write_set_max is %u, at most %u",
+				  o->write_set_max, MOTE_MAX_WRITE_SET);
 	if (!mote__family_find(o->family))
 		return mote__fail(err, MOTE_EINVAL, "family is %u, known is %u (S)", o->family,
 				  MOTE_FAMILY_S);
@@ -62,6 +65,7 @@ static struct mote__layout_config config_of(const struct mote_snapshot_options *
 		.stack_bytes = is_confined ? or_default(o->stack_bytes, stack) : 0,
 		.scratch_bytes =
 			or_default(o->scratch_bytes, is_confined ? 0 : MOTE_DEFAULT_SCRATCH_BYTES),
+		.mapping_bytes = is_confined ? o->mapping_bytes : 0,
 		.init_bytes = o->init_data_bytes,
 		.init_access = o->init_data_access ? o->init_data_access : (uint32_t)MOTE_READ,
 	};
@@ -84,27 +88,21 @@ static void write_peb(const struct mote__layout *l, uint8_t *object)
 	memcpy(object + l->peb_gpa, &peb, sizeof peb);
 }
 
-static int fail_memory(struct mote_error *err, int rc, const char *what, uint64_t bytes)
-{
-	int code = rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC ? MOTE_ENOMEM
-										    : MOTE_ESYSTEM;
-	return mote__fail_system(err, code, -rc, "%s of 0x%llx bytes", what,
-				 (unsigned long long)bytes);
-}
-
-/* Fill the object while it is writable; then only readable mappings of it exist. */
+/* Fill the first layer while it is writable. Its offsets are guest physical addresses. */
 static int make_memory(mote_snapshot *s, const struct mote__elf *elf,
 		       const struct mote_snapshot_options *o, struct mote_error *err)
 {
 	const struct mote__layout *l = &s->layout;
-	uint64_t bytes = mote__snapshot_object_bytes(s);
-	s->memory_fd = mote__sys_memory_object("mote-snapshot", bytes);
-	if (s->memory_fd < 0)
-		return fail_memory(err, s->memory_fd, "guest memory", bytes);
-	void *object = NULL;
-	int rc = mote__sys_map(MOTE__MAP_SHARED, s->memory_fd, bytes, &object);
+	uint64_t base = l->family->base_gpa, bytes = base + l->snapshot_bytes;
+	struct mote__object *layer = NULL;
+	int rc = mote__object_create("mote-snapshot", bytes, &layer, err);
 	if (rc < 0)
-		return fail_memory(err, rc, "mapping guest memory", bytes);
+		return rc;
+	s->layer[s->layer_count++] = (struct mote__piece){layer, base, base, l->snapshot_bytes};
+	void *object = NULL;
+	rc = mote__sys_map(MOTE__MAP_SHARED, layer->fd, bytes, &object);
+	if (rc < 0)
+		return mote__object_fail(err, rc, "mapping guest memory", bytes);
 	rc = mote__elf_load(elf, (uint8_t *)object + l->image_gpa, l->image_bytes, err);
 	if (rc == MOTE_OK) {
 		write_peb(l, object);
@@ -112,16 +110,7 @@ static int make_memory(mote_snapshot *s, const struct mote__elf *elf,
 			memcpy((uint8_t *)object + l->init_gpa, o->init_data, l->init_bytes);
 	}
 	mote__sys_unmap(object, bytes);
-	if (rc < 0)
-		return rc;
-	rc = mote__sys_seal(s->memory_fd);
-	void *memory = NULL;
-	if (rc == 0)
-		rc = mote__sys_map(MOTE__MAP_READ, s->memory_fd, bytes, &memory);
-	if (rc < 0)
-		return fail_memory(err, rc, "mapping guest memory", bytes);
-	s->memory = memory;
-	return MOTE_OK;
+	return rc < 0 ? rc : mote__object_seal(layer, err);
 }
 
 /* Which pages were never written: the kernel knows, and reading one would make it exist. */
@@ -145,112 +134,104 @@ static bool is_hole(void *cookie, uint64_t gpa)
 	return true;
 }
 
-static int make_tables(mote_snapshot *s, struct mote_error *err)
+static int make_tables(mote_snapshot *s, struct mote__write_set *write_set, struct mote_error *err)
 {
 	const struct mote__layout *l = &s->layout;
-	s->table_fd = mote__sys_memory_object("mote-tables", l->tables_bytes);
-	if (s->table_fd < 0)
-		return fail_memory(err, s->table_fd, "page tables", l->tables_bytes);
-	void *object = NULL;
-	int rc = mote__sys_map(MOTE__MAP_SHARED, s->table_fd, l->tables_bytes, &object);
+	struct mote__object *tables = NULL;
+	int rc = mote__object_create("mote-tables", l->tables_bytes, &tables, err);
 	if (rc < 0)
-		return fail_memory(err, rc, "mapping page tables", l->tables_bytes);
-	struct holes holes = {.fd = s->memory_fd};
-	int built = mote__layout_build(l, object, is_hole, &holes, &s->write_set);
+		return rc;
+	struct mote__piece *extent = &s->extent[s->extent_count++];
+	*extent = (struct mote__piece){.object = tables};
+	void *object = NULL;
+	rc = mote__sys_map(MOTE__MAP_SHARED, tables->fd, l->tables_bytes, &object);
+	if (rc < 0)
+		return mote__object_fail(err, rc, "mapping page tables", l->tables_bytes);
+	struct holes holes = {.fd = s->layer[0].object->fd};
+	int built = mote__layout_build(l, object, is_hole, &holes, write_set, &extent->bytes);
 	mote__sys_unmap(object, l->tables_bytes);
 	if (built < 0)
 		return mote__fail(err, MOTE_EIMAGE, "page tables of this image: %s",
 				  mote__pt_describe(built));
-	rc = mote__sys_seal(s->table_fd);
-	void *tables = NULL;
-	if (rc == 0)
-		rc = mote__sys_map(MOTE__MAP_READ, s->table_fd, l->tables_bytes, &tables);
-	if (rc < 0)
-		return fail_memory(err, rc, "mapping page tables", l->tables_bytes);
-	s->tables = tables;
-	return MOTE_OK;
+	return mote__object_seal(tables, err);
 }
 
-/* ---- what is kept of the file ---------------------------------------------------------------- */
-
-static uint8_t *copy_range(const struct mote__elf *elf, struct mote__elf_range range)
+static int make_start(mote_snapshot *s, const struct mote_snapshot_options *o,
+		      struct mote_error *err)
 {
-	uint8_t *copy = mote__alloc(range.bytes ? range.bytes : 1, 1);
-	if (copy && range.bytes)
-		memcpy(copy, elf->file + range.offset, range.bytes);
-	return copy;
-}
-
-static int keep_symbols(mote_snapshot *s, const struct mote__elf *elf, struct mote_error *err)
-{
-	uint8_t *symbols = copy_range(elf, elf->symbols), *strings = copy_range(elf, elf->strings);
-	s->symbols = (struct mote__elf_symbols){.symbols = symbols,
-						.symbols_bytes = elf->symbols.bytes,
-						.strings = strings,
-						.strings_bytes = elf->strings.bytes,
-						.bits = elf->bits};
-	s->symbol_shift = elf->load_gva - elf->base_va;
-	return symbols && strings ? MOTE_OK : mote__fail(err, MOTE_ENOMEM, "out of memory");
-}
-
-static void keep_entries(mote_snapshot *s, const struct mote__elf *elf,
-			 const struct mote_snapshot_options *o)
-{
-	const struct mote__elf_note *note = &elf->note;
-	s->bits = elf->bits;
-	s->is_position_independent = elf->is_pie;
-	s->has_note = note->present;
-	memcpy(s->version, elf->version, sizeof s->version);
-	s->entry_gva = elf->entry_gva;
-	if (s->layout.is_confined) {
-		s->entry_gva = elf->load_gva + note->entry;
-		s->dispatch_gva = elf->load_gva + note->dispatch;
-		s->syscall_gva = note->syscall_handler ? elf->load_gva + note->syscall_handler : 0;
-	}
-	s->msr_count = o->msr_count;
-	if (o->msr_count)
-		memcpy(s->msrs, o->msrs, o->msr_count * sizeof *o->msrs);
-}
-
-static int fill(mote_snapshot *s, const struct mote__elf *elf,
-		const struct mote_snapshot_options *o, struct mote_error *err)
-{
-	const struct mote__layout_config config = config_of(o, elf);
-	int rc = mote__layout_make(&config, elf, &s->layout, err);
-	if (rc < 0)
-		return rc;
-	keep_entries(s, elf, o);
-	rc = make_memory(s, elf, o, err);
+	struct mote__write_set write_set;
+	s->write_set_max = (uint32_t)or_default(o->write_set_max, MOTE_DEFAULT_WRITE_SET);
+	s->dispatch_gva = s->image->dispatch_gva;
+	int rc = make_tables(s, &write_set, err);
 	if (rc == MOTE_OK)
-		rc = make_tables(s, err);
+		rc = mote__snapshot_map(s, err);
 	if (rc == MOTE_OK)
-		rc = keep_symbols(s, elf, err);
-	if (rc < 0 || !elf->note.present)
-		return rc;
+		rc = mote__snapshot_set_members(s, &write_set, err);
+	return rc;
+}
+
+static int make_functions(mote_snapshot *s, const struct mote__elf *elf, struct mote_error *err)
+{
 	const uint8_t *image = s->memory + s->layout.image_gpa;
-	rc = mote__functions_read(image, &s->layout, elf->note.exports, "exports", &s->exports,
-				  err);
+	if (!elf->note.present)
+		return MOTE_OK;
+	int rc = mote__functions_read(image, &s->layout, elf->note.exports, "exports",
+				      &s->image->exports, err);
 	if (rc < 0)
 		return rc;
-	return mote__functions_read(image, &s->layout, elf->note.imports, "imports", &s->imports,
-				    err);
+	return mote__functions_read(image, &s->layout, elf->note.imports, "imports",
+				    &s->image->imports, err);
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+mote_snapshot *mote__snapshot_new(struct mote__image *image, const struct mote__layout *layout)
+{
+	mote_snapshot *s = mote__alloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	if (pthread_mutex_init(&s->lock, NULL)) {
+		mote__free(s);
+		return NULL;
+	}
+	s->references = 1;
+	s->image = mote__image_ref(image);
+	if (layout)
+		s->layout = *layout;
+	s->process = mote__sys_process();
+	return s;
 }
 
 static void snapshot_free(mote_snapshot *s)
 {
-	/* A child after fork() has neither mapping, and may have others there. */
-	if (s->process == mote__sys_process()) {
-		mote__sys_unmap((void *)(uintptr_t)s->memory, mote__snapshot_object_bytes(s));
-		mote__sys_unmap((void *)(uintptr_t)s->tables, s->layout.tables_bytes);
-	}
-	mote__sys_close(s->memory_fd);
-	mote__sys_close(s->table_fd);
-	mote__functions_free(&s->exports);
-	mote__functions_free(&s->imports);
-	mote__free((void *)(uintptr_t)s->symbols.symbols);
-	mote__free((void *)(uintptr_t)s->symbols.strings);
+	mote__snapshot_unmap(s);
+	for (uint32_t i = 0; i < s->metadata_count; i++)
+		mote__free(s->metadata[i].name);
+	mote__free(s->write_set.member);
+	mote__free(s->roots);
+	mote__host_list_unref(s->functions);
+	mote__image_unref(s->image);
+	(void)pthread_mutex_destroy(&s->lock);
 	mote__free(s);
 }
+
+int mote__snapshot_set_members(mote_snapshot *snapshot, const struct mote__write_set *fixed,
+			       struct mote_error *err)
+{
+	struct mote__members *m = &snapshot->write_set;
+	m->fixed = fixed ? fixed->count : 0;
+	m->max = m->fixed > snapshot->write_set_max ? m->fixed : snapshot->write_set_max;
+	m->member = mote__alloc(m->max ? m->max : 1, sizeof *m->member);
+	if (!m->member)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < m->fixed; i++)
+		m->member[i] =
+			(struct mote__member){fixed->member[i].gva, fixed->member[i].source_gpa};
+	atomic_store_explicit(&m->count, m->fixed, memory_order_release);
+	return MOTE_OK;
+}
+
+/* ---- public ---------------------------------------------------------------------------------- */
 
 /* The level of x86-64 that guests can use here. Level 3 begins with AVX, which needs CR4.OSXSAVE;
  * that is never set for a guest. */
@@ -287,6 +268,42 @@ static int check_image(const struct mote__elf *elf, const struct mote_snapshot_o
 	return MOTE_OK;
 }
 
+/* The layout is large: it is made in place. */
+static int make_empty(const struct mote__elf *elf, const struct mote_snapshot_options *o,
+		      mote_snapshot **snapshot, struct mote_error *err)
+{
+	const struct mote__layout_config config = config_of(o, elf);
+	struct mote__image *image = NULL;
+	int rc = mote__image_make(elf, o, config.is_confined, &image, err);
+	if (rc < 0)
+		return rc;
+	mote_snapshot *s = mote__snapshot_new(image, NULL);
+	mote__image_unref(image);
+	if (!s)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	*snapshot = s;
+	return mote__layout_make(&config, elf, &s->layout, err);
+}
+
+static int make(const struct mote__elf *elf, const struct mote_snapshot_options *o,
+		mote_snapshot **snapshot, struct mote_error *err)
+{
+	mote_snapshot *s = NULL;
+	int rc = make_empty(elf, o, &s, err);
+	if (rc == MOTE_OK)
+		rc = make_memory(s, elf, o, err);
+	if (rc == MOTE_OK)
+		rc = make_start(s, o, err);
+	if (rc == MOTE_OK)
+		rc = make_functions(s, elf, err);
+	if (rc < 0) {
+		mote_snapshot_unref(s);
+		return rc;
+	}
+	*snapshot = s;
+	return MOTE_OK;
+}
+
 int mote_snapshot_from_memory(const void *image, size_t len,
 			      const struct mote_snapshot_options *options, mote_snapshot **snapshot,
 			      struct mote_error *err)
@@ -308,21 +325,7 @@ int mote_snapshot_from_memory(const void *image, size_t len,
 		rc = mote__elf_parse(image, len, &elf, err);
 	if (rc == MOTE_OK)
 		rc = check_image(&elf, &o, err);
-	if (rc != MOTE_OK)
-		return rc;
-	mote_snapshot *s = mote__alloc(1, sizeof *s);
-	if (!s)
-		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	s->references = 1;
-	s->memory_fd = s->table_fd = -1;
-	s->process = mote__sys_process();
-	rc = fill(s, &elf, &o, err);
-	if (rc < 0) {
-		snapshot_free(s);
-		return rc;
-	}
-	*snapshot = s;
-	return MOTE_OK;
+	return rc < 0 ? rc : make(&elf, &o, snapshot, err);
 }
 
 int mote_snapshot_from_file(const char *path, const struct mote_snapshot_options *options,

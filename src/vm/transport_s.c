@@ -70,6 +70,8 @@ static int push_call(mote_sandbox *sandbox, const struct mote_call *call,
 	sandbox->statistics.bytes_in += (uint64_t)bytes;
 	if (l->is_confined) {
 		sandbox->input_pointer = room.pointer + (uint64_t)bytes + MOTE__STACK_BACK_BYTES;
+		if (sandbox->input_used < sandbox->input_pointer)
+			sandbox->input_used = sandbox->input_pointer;
 		general->rdi = l->input_gva + room.pointer;
 		general->rsi = (uint64_t)bytes;
 		general->r8 = MOTE__PAGE_GVA(MOTE__RUN_INFO_PAGE);
@@ -152,6 +154,8 @@ static int push_answer(mote_sandbox *sandbox, const struct mote__call_view *call
 		memcpy(input(sandbox), &sandbox->input_pointer, sizeof sandbox->input_pointer);
 	if (!mote__stack_reserve(input(sandbox), l->input_bytes, &room, &failure))
 		return fail_stack(err, MOTE_EPROTOCOL, what, &failure);
+	/* A callback may write much and then fail with little. */
+	sandbox->input_used = l->input_bytes;
 	int64_t bytes = mote__host_invoke(sandbox, call, room.data, room.cap);
 	if (bytes < 0)
 		return mote__fail(err, MOTE_EPROTOCOL, "%s%s, Available: %llu", what,
@@ -203,6 +207,7 @@ static void clear(mote_sandbox *sandbox)
 	const struct mote__layout *l = &sandbox->snapshot->layout;
 	if (l->is_confined) {
 		prepare(sandbox);
+		sandbox->input_used = l->input_bytes;
 		return;
 	}
 	empty(input(sandbox), l->input_bytes);

@@ -122,8 +122,10 @@ test_case() {
 # Every option that --help tells stands in the file $2, as sed expression $1 spells it.
 test_options_are_in() {
 	local command option absent=
-	for command in run call inspect doctor bench; do
-		for option in $(mote "$command" --help | sed -n 's/^  \(-., \|    \)--\([a-z-]*\).*/\2/p'); do
+	for command in run call inspect "snapshot take" "snapshot inspect" "snapshot diff" \
+		"snapshot flatten" doctor bench; do
+		# shellcheck disable=SC2086 # a command of a group is two words
+		for option in $(mote $command --help | sed -n 's/^  \(-., \|    \)--\([a-z-]*\).*/\2/p'); do
 			grep -q -- "${1//OPTION/$option}" "$2" || absent+=" $command --$option"
 		done
 	done
@@ -168,14 +170,17 @@ test_json() {
 	fi
 }
 
+# What the command $2... prints is a drawing.
 test_svg() {
+	local name=$1
+	shift
 	if ! command -v python3 >/dev/null; then
-		ok svg_is_xml "no python3"
-	elif (cd "$work" && mote inspect --svg - tiny.guest) |
+		ok "svg_of_${name}_is_xml" "no python3"
+	elif (cd "$work" && mote "$@") |
 		python3 -c 'import sys, xml.dom.minidom as m; assert m.parse(sys.stdin).documentElement.tagName == "svg"'; then
-		ok svg_is_xml
+		ok "svg_of_${name}_is_xml"
 	else
-		not_ok svg_is_xml
+		not_ok "svg_of_${name}_is_xml"
 	fi
 }
 
@@ -209,15 +214,29 @@ test_completion commands "call" mote ca
 test_completion options "--svg --stack --scratch" mote inspect --s
 test_completion levels "trace" mote run x --log-level tr
 test_completion types "i32 i64" mote call x f -t i
+test_completion groups "take" mote snapshot ta
+test_completion options_of_groups "--stack --scratch --svg" mote snapshot inspect --s
+test_completion help_of_groups "flatten" mote help snapshot fl
+test_completion guests_of_groups "tiny.guest" mote snapshot take ti
 test_completion guests "tiny.guest" mote call ti
 if [[ -n $guest ]]; then
 	test_completion functions "count_up" mote call hello.guest count
+	test_completion functions_of_groups "count_up" mote snapshot diff hello.guest --call count
 	test_completion functions_of_run "count_up" mote run hello.guest --call count
 fi
 test_json doctor doctor --json
 test_json inspect inspect --json tiny.guest
+if [[ -n $has_kvm ]]; then
+	for command in take inspect diff flatten; do
+		test_json "snapshot_$command" snapshot "$command" --json tiny.guest
+	done
+	[[ -n $guest ]] && test_json snapshot_diff_of_a_call snapshot diff --json hello.guest --call count_up
+fi
 test_json errors call --json text.guest f
-test_svg
+test_svg image inspect --svg - tiny.guest
+[[ -n $has_kvm ]] && test_svg snapshot snapshot inspect --svg - tiny.guest
+[[ -n $has_kvm && -n $guest ]] && test_svg snapshot_with_hostile_words snapshot inspect --svg - hello.guest \
+	--call $'echo_bytes("text:<b>&\x1b\xff]]>")'
 test_full_device
 echo "1..$number"
 exit $((failed > 0))

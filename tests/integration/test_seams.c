@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The seams of confined guests, put together on a bare VM: the library's system pages, the
- * prologue, copy-on-write through the window, zero pages with leaf tables made by the stub, the
- * edit log, the run-info page, tables as a private mapping of a memory object, and a ring-3 program
- * that tries every door. Uses the system pages and the kernel, nothing else of the library.
+ * prologue and the reset entry, copy-on-write through the window, zero pages in leaf tables that
+ * are there from the start, leaves that the host edits between two calls, the edit log, the
+ * run-info page, tables as a private mapping of a memory object, and a ring-3 program that tries
+ * every door. Uses the system pages and the kernel, nothing else of the library.
  */
 #define _GNU_SOURCE
 #include "core/confined.h"
@@ -97,8 +98,9 @@ static void build_tables(struct vm *v)
 	map_page(v, CONSTANT, 0x2000, USER_READ);
 	for (unsigned i = 0; i < DATA_PAGES; i++)
 		map_page(v, DATA + i * PAGE, 0x3000 + i * PAGE, USER_COW);
-	(void)entry_of(v, HEAP, 1);
-	(void)entry_of(v, STACK_TOP - PAGE, 1);
+	for (uint64_t page = 0; page < HEAP_PAGES; page += 512)
+		(void)entry_of(v, HEAP + page * PAGE, 0);
+	(void)entry_of(v, STACK_TOP - PAGE, 0);
 
 	static const uint64_t system_flags[] = {SUPER_CODE, SUPER_READ, SUPER_READ, USER_CODE};
 	for (unsigned i = 0; i < MOTE__SYSTEM_PAGES; i++)
@@ -275,19 +277,15 @@ struct outcome {
 	struct kvm_regs regs;
 };
 
-/* Run the code page from its start with these arguments, through the prologue. */
-static struct outcome vm_call(struct vm *v, uint64_t rdi, uint64_t rsi, uint64_t rdx)
+/* Run with these registers; stack, flags and what the prologue needs are filled in. */
+static struct outcome vm_enter(struct vm *v, const struct kvm_regs *regs)
 {
 	struct kvm_sync_regs *sync = &v->run->s.regs;
-	memset(&sync->regs, 0, sizeof sync->regs);
-	sync->regs.rip = MOTE__PROLOGUE_GVA;
+	sync->regs = *regs;
 	sync->regs.rsp = STACK_TOP;
 	sync->regs.rflags = 2;
 	sync->regs.rax = v->xstate;
 	sync->regs.rbx = CODE;
-	sync->regs.rdi = rdi;
-	sync->regs.rsi = rsi;
-	sync->regs.rdx = rdx;
 	v->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
 	v->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
 	struct outcome o = {0};
@@ -318,6 +316,13 @@ static struct outcome vm_call(struct vm *v, uint64_t rdi, uint64_t rsi, uint64_t
 	return o;
 }
 
+/* Run the code page from its start with these arguments, through the prologue. */
+static struct outcome vm_call(struct vm *v, uint64_t rdi, uint64_t rsi, uint64_t rdx)
+{
+	return vm_enter(v, &(struct kvm_regs){
+				   .rip = MOTE__PROLOGUE_GVA, .rdi = rdi, .rsi = rsi, .rdx = rdx});
+}
+
 #define SNIPPET(name, text)                                                                   \
 	__asm__(".section .rodata\n" #name "_start:\n" text "\n" #name "_end:\n.previous\n"); \
 	extern const uint8_t name##_start[], name##_end[];
@@ -345,6 +350,12 @@ static struct vm vm_with(const uint8_t *start, const uint8_t *end)
 }
 #define VM(name) vm_with(name##_start, name##_end)
 
+/* Other code for the next call. */
+static void set_code(struct vm *v, const uint8_t *start, const uint8_t *end)
+{
+	memcpy(v->image + CODE, start, (size_t)(end - start));
+}
+
 static void check_halted(const struct outcome *o)
 {
 	if (o->reason != KVM_EXIT_IO || o->port != 108)
@@ -358,6 +369,40 @@ static void check_halted(const struct outcome *o)
 static uint64_t frames_used(struct vm *v)
 {
 	return (at(v, PARAMS_GPA)[0] - (FRAMES_GPA | MOTE__LEAF_NEW)) / PAGE;
+}
+
+static const uint64_t *frame_at(struct vm *v, uint64_t frame)
+{
+	return at(v, FRAMES_GPA + frame * PAGE);
+}
+
+static uint64_t frame_word(uint64_t frame)
+{
+	return (FRAMES_GPA + frame * PAGE) | MOTE__LEAF_NEW;
+}
+
+/* The sandbox's own copy of an entry. */
+static uint64_t *live_entry(struct vm *v, const uint64_t *entry)
+{
+	return (uint64_t *)(v->scratch + ((const uint8_t *)entry - v->table_object));
+}
+
+/* The log tells of each entry that differs from the tables as they were built (the window's apart):
+ * a leaf that names the frame of its log word. Nothing above a leaf has changed. */
+static void check_edits(struct vm *v)
+{
+	static uint8_t expected[TABLE_PAGES * PAGE];
+	const uint64_t *window = entry_of(v, MOTE__PAGE_GVA(MOTE__WINDOW_PAGE), 0);
+	const unsigned tables = v->tables_used;
+	memcpy(expected, v->table_object, sizeof expected);
+	for (uint64_t i = 0; i < frames_used(v); i++) {
+		const uint64_t *leaf = entry_of(v, at(v, LOG_GPA)[i] * PAGE, 0);
+		*(uint64_t *)(expected + ((const uint8_t *)leaf - v->table_object)) = frame_word(i);
+	}
+	*(uint64_t *)(expected + ((const uint8_t *)window - v->table_object)) =
+		*live_entry(v, window);
+	CHECK_EQ(v->tables_used, tables); /* no leaf was without a table */
+	CHECK_MEM(expected, v->scratch, sizeof expected);
 }
 
 TEST(seams__dispatch_through_the_prologue_by_registers_alone)
@@ -382,8 +427,8 @@ TEST(seams__copy_on_write_keeps_registers_flags_and_the_snapshot)
 	CHECK_EQ(o.regs.r9, 0x2222);
 	CHECK_EQ(o.regs.rbx, 0x3333);
 	CHECK(o.regs.rax & 0x400); /* DF was kept over the faults (and the stack push) */
-	/* 64 data pages, one stack page, one leaf table for the stack. */
-	CHECK_EQ(frames_used(&v), DATA_PAGES + 2);
+	/* 64 data pages, one stack page. */
+	CHECK_EQ(frames_used(&v), DATA_PAGES + 1);
 	const uint64_t *log = at(&v, LOG_GPA);
 	for (unsigned i = 0; i < DATA_PAGES; i++) {
 		CHECK_EQ(log[i], DATA / PAGE + i);
@@ -392,30 +437,38 @@ TEST(seams__copy_on_write_keeps_registers_flags_and_the_snapshot)
 			CHECK_EQ(frame[j], j == (i * 9) % 512 ? 0xABC000 + i : data_word(i, j));
 		CHECK_EQ(((uint64_t *)(v.image + 0x3000 + i * PAGE))[0], data_word(i, 0));
 	}
-	CHECK_EQ(log[DATA_PAGES], MOTE__SELF_TABLE_GVA + 8 * ((STACK_TOP - PAGE) >> 21));
-	CHECK_EQ(log[DATA_PAGES + 1], (STACK_TOP - PAGE) / PAGE);
+	CHECK_EQ(log[DATA_PAGES], (STACK_TOP - PAGE) / PAGE);
+	check_edits(&v);
 	o = vm_call(&v, 0xDEF000, DATA, DATA_PAGES);
 	check_halted(&o);
-	CHECK_EQ(frames_used(&v), DATA_PAGES + 2);
+	CHECK_EQ(frames_used(&v), DATA_PAGES + 1);
 	CHECK_EQ(at(&v, FRAMES_GPA + 5 * PAGE)[45], 0xDEF005);
 	vm_free(&v);
 }
 
-TEST(seams__heap_and_stack_are_zero_on_demand_with_tables_made_by_the_stub)
+TEST(seams__heap_and_stack_are_zero_on_demand_in_leaf_tables_that_are_there)
 {
 	struct vm v = VM(reader);
 	for (unsigned table = 0; table < 3; table++) {
 		struct outcome o = vm_call(&v, HEAP + table * 0x200000ull + 8 * table, 0, 0);
 		check_halted(&o);
 		CHECK_EQ(o.regs.rax, 0);
-		CHECK_EQ(frames_used(&v), 2 * (table + 1));
+		CHECK_EQ(frames_used(&v), table + 1);
+		CHECK_EQ(at(&v, LOG_GPA)[table], HEAP / PAGE + table * 512ull);
 	}
 	struct outcome o = vm_call(&v, HEAP + HEAP_PAGES * PAGE - 8, 0, 0);
 	check_halted(&o);
-	CHECK_EQ(frames_used(&v), 7);
+	CHECK_EQ(o.regs.rax, 0);
+	CHECK_EQ(frames_used(&v), 4);
 	o = vm_call(&v, STACK_TOP - STACK_PAGES * PAGE, 0, 0);
 	check_halted(&o);
-	CHECK_EQ(frames_used(&v), 9);
+	CHECK_EQ(o.regs.rax, 0);
+	CHECK_EQ(frames_used(&v), 5);
+	check_edits(&v);
+	/* What is there needs no frame. */
+	o = vm_call(&v, HEAP + 0x200000 + 16, 0, 0);
+	check_halted(&o);
+	CHECK_EQ(frames_used(&v), 5);
 	vm_free(&v);
 }
 
@@ -424,11 +477,11 @@ TEST(seams__heap_pages_hold_what_was_written)
 	struct vm v = VM(writer);
 	struct outcome o = vm_call(&v, 0x77000, HEAP + 0x1FC000, 64);
 	check_halted(&o);
-	for (unsigned i = 0; i < 64; i++) {
-		/* frames: table, 4 pages, table, 60 pages */
-		unsigned frame = i < 4 ? 1 + i : 2 + i;
-		CHECK_EQ(at(&v, FRAMES_GPA + frame * PAGE)[(i * 9) % 512], 0x77000 + i);
-	}
+	/* Four pages in one leaf table, the others in the next. */
+	for (unsigned i = 0; i < 64; i++)
+		CHECK_EQ(frame_at(&v, i)[(i * 9) % 512], 0x77000 + i);
+	CHECK_EQ(frames_used(&v), 64 + 1);
+	check_edits(&v);
 	vm_free(&v);
 }
 
@@ -448,11 +501,179 @@ TEST(seams__out_of_frames_asks_the_host_and_goes_on)
 		o.port = v.run->io.port;
 	}
 	check_halted(&o);
-	CHECK_EQ(asked, 8 + 2 - 3);
+	CHECK_EQ(asked, 8 + 1 - 3);
 	for (unsigned i = 0; i < 8; i++)
 		CHECK_EQ(at(&v, FRAMES_GPA + i * PAGE)[i * 9], 1 + i);
 	vm_free(&v);
 }
+
+/* ---- what the host edits between two calls --------------------------------------------------- */
+
+/* Give page gva the next frame, as a restore does: bytes, log word, leaf, allocator word. */
+static void place(struct vm *v, uint64_t gva, const void *bytes)
+{
+	uint64_t frame = frames_used(v);
+	memcpy(at(v, FRAMES_GPA + frame * PAGE), bytes, PAGE);
+	at(v, LOG_GPA)[frame] = gva / PAGE;
+	*live_entry(v, entry_of(v, gva, 0)) = frame_word(frame);
+	at(v, PARAMS_GPA)[MOTE__PARAMS_NEXT / 8] = frame_word(frame + 1);
+}
+
+/* The processor may still have the read-only leaf of the page that it read. */
+TEST(seams__a_page_that_was_read_and_then_given_a_frame_is_written_there)
+{
+	struct vm v = VM(reader);
+	for (unsigned i = 0; i < 8; i++) {
+		struct outcome o = vm_call(&v, DATA + i * PAGE, 0, 0);
+		check_halted(&o);
+		CHECK_EQ(o.regs.rax, data_word(i, 0));
+	}
+	set_code(&v, storer_start, storer_end);
+	for (unsigned i = 0; i < 8; i++) {
+		place(&v, DATA + i * PAGE, v.image + 0x3000 + i * PAGE);
+		struct outcome o = vm_call(&v, DATA + i * PAGE, 0xABC0 + i, 0);
+		check_halted(&o);
+		CHECK_EQ(o.regs.rax, 77);
+		CHECK_EQ(frames_used(&v), i + 1);
+		CHECK_EQ(frame_at(&v, i)[0], 0xABC0 + i);
+		CHECK_EQ(frame_at(&v, i)[1], data_word(i, 1));
+		CHECK_EQ(((uint64_t *)(v.image + 0x3000 + i * PAGE))[0], data_word(i, 0));
+	}
+	check_edits(&v);
+	vm_free(&v);
+}
+
+TEST(seams__an_absent_page_that_was_given_a_frame_takes_no_other)
+{
+	static const uint64_t pages[] = {HEAP + 5 * PAGE, HEAP + 0x3FF000, STACK_TOP - 3 * PAGE};
+	struct vm v = VM(reader);
+	uint64_t bytes[512] = {0x77AA};
+	/* Neighbours first, so that all tables were walked. */
+	for (unsigned i = 0; i < 3; i++) {
+		struct outcome o = vm_call(&v, pages[i] - PAGE, 0, 0);
+		check_halted(&o);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		place(&v, pages[i], bytes);
+		struct outcome o = vm_call(&v, pages[i], 0, 0);
+		check_halted(&o);
+		CHECK_EQ(o.regs.rax, 0x77AA);
+		CHECK_EQ(frames_used(&v), 4 + i);
+	}
+	check_edits(&v);
+	vm_free(&v);
+}
+
+/* A stale translation cannot be made on demand: most processors look again before they fault. So
+ * the fault is delivered as the processor would. */
+static void inject_page_fault(struct vm *v, uint64_t address, uint32_t error)
+{
+	struct kvm_sregs s;
+	CHECK(ioctl(v->vcpu, KVM_GET_SREGS, &s) == 0);
+	s.cr2 = address;
+	CHECK(ioctl(v->vcpu, KVM_SET_SREGS, &s) == 0);
+	set_special(v); /* TR cannot be written everywhere as it was read; CR2 stays */
+	struct kvm_vcpu_events events;
+	CHECK(ioctl(v->vcpu, KVM_GET_VCPU_EVENTS, &events) == 0);
+	events.exception.injected = 1;
+	events.exception.nr = 14;
+	events.exception.has_error_code = 1;
+	events.exception.error_code = error;
+	CHECK(ioctl(v->vcpu, KVM_SET_VCPU_EVENTS, &events) == 0);
+}
+
+static struct outcome store_with_fault(struct vm *v, uint64_t address, uint64_t value,
+				       uint32_t error)
+{
+	memset(at(v, IST_GPA), 0, PAGE);
+	inject_page_fault(v, address, error);
+	return vm_enter(v, &(struct kvm_regs){.rip = CODE, .rdi = address, .rsi = value});
+}
+
+TEST(seams__a_write_fault_on_a_writable_leaf_only_forgets_the_old_one)
+{
+	struct vm v = VM(storer);
+	place(&v, DATA, v.image + 0x3000);
+	struct outcome o = store_with_fault(&v, DATA, 0xABC, 7);
+	check_halted(&o);
+	/* It was delivered, at the first instruction, and everything went on from there. */
+	const uint64_t *top = at(&v, IST_GPA + PAGE);
+	CHECK_EQ(top[-6], 7);
+	CHECK_EQ(top[-5], CODE);
+	CHECK_EQ(top[-4], MOTE__CS3);
+	CHECK_EQ(top[-2], STACK_TOP);
+	CHECK_EQ(o.regs.rax, 77);
+	CHECK_EQ(o.regs.rdi, DATA);
+	CHECK_EQ(o.regs.rsi, 0xABC);
+	CHECK_EQ(o.regs.rcx, 0);
+	CHECK_EQ(o.regs.rdx, 0);
+	CHECK_EQ(frames_used(&v), 1);
+	CHECK_EQ(frame_at(&v, 0)[0], 0xABC);
+	CHECK_EQ(frame_at(&v, 0)[1], data_word(0, 1));
+	check_edits(&v);
+	vm_free(&v);
+}
+
+/* Writing is the only thing that a writable leaf can have been too old for. */
+TEST(seams__other_faults_on_a_writable_leaf_are_fatal)
+{
+	static const uint32_t errors[] = {5, 0x15};
+	for (unsigned i = 0; i < 2; i++) {
+		struct vm v = VM(storer);
+		place(&v, DATA, v.image + 0x3000);
+		struct outcome o = store_with_fault(&v, DATA, 0xABC, errors[i]);
+		CHECK_EQ(o.port, MOTE__PORT_EXCEPTION);
+		CHECK_EQ(o.vector, 14);
+		CHECK_EQ(o.error, errors[i]);
+		CHECK_EQ(frame_at(&v, 0)[0], data_word(0, 0));
+		vm_free(&v);
+	}
+}
+
+/* Back to the snapshot, as a restore does it: leaves first, then the frames in one call, then what
+ * the window showed. */
+static void put_back(struct vm *v)
+{
+	uint64_t used = frames_used(v);
+	for (uint64_t i = 0; i < used; i++) {
+		const uint64_t *leaf = entry_of(v, at(v, LOG_GPA)[i] * PAGE, 0);
+		*live_entry(v, leaf) = *leaf;
+	}
+	const uint64_t *window = entry_of(v, MOTE__PAGE_GVA(MOTE__WINDOW_PAGE), 0);
+	uint64_t shown = *live_entry(v, window) & 0xFFFFFFFFFF000;
+	*live_entry(v, window) = *window;
+	if (shown < SCRATCH_GPA)
+		CHECK(madvise(v->image + shown, PAGE, MADV_DONTNEED) == 0);
+	CHECK(madvise(at(v, FRAMES_GPA), used * PAGE, MADV_DONTNEED) == 0);
+	at(v, PARAMS_GPA)[MOTE__PARAMS_NEXT / 8] = frame_word(0);
+}
+
+SNIPPET(exchange, "mov (%rdi),%rax\n mov %rsi,(%rdi)\n out %eax,$108\n ud2")
+
+TEST(seams__leaves_put_back_show_the_snapshot_again)
+{
+	struct vm v = VM(exchange);
+	for (unsigned i = 0; i < 20; i++) {
+		struct outcome o = vm_call(&v, DATA + 7 * PAGE, 0xBAD, 0);
+		check_halted(&o);
+		CHECK_EQ(o.regs.rax, data_word(7, 0));
+		o = vm_call(&v, HEAP + 0x200000, 0xBAD, 0);
+		check_halted(&o);
+		CHECK_EQ(o.regs.rax, 0);
+		CHECK_EQ(frames_used(&v), 2);
+		CHECK_EQ(frame_at(&v, 0)[0], 0xBAD);
+		put_back(&v);
+		CHECK_MEM(v.scratch, v.table_object, TABLE_PAGES * PAGE);
+	}
+	set_code(&v, reader_start, reader_end);
+	/* The window shows what it showed at the start. */
+	struct outcome o = vm_call(&v, MOTE__PAGE_GVA(MOTE__WINDOW_PAGE) + 8, 0, 0);
+	check_halted(&o);
+	CHECK_EQ(o.regs.rax, 0xFEEDFACECAFEBEEF);
+	vm_free(&v);
+}
+
+/* ---- what is closed -------------------------------------------------------------------------- */
 
 static void check_page_fault(struct vm *v, uint64_t address, uint64_t error, uint64_t mask)
 {
@@ -478,6 +699,10 @@ static const uint64_t closed[] = {
 	MOTE__PAGE_GVA(4), MOTE__PAGE_GVA(8), MOTE__LOG_GVA,
 };
 
+/* Behind the self map's leaf entries: those of leaf tables, and of the root. */
+#define SELF_TABLES (MOTE__SELF_GVA + 0x4000000000)
+#define SELF_ROOT   (SELF_TABLES + 0x20000000 + 0x100000)
+
 TEST(seams__ring_3_cannot_read_what_is_ring_0s)
 {
 	struct vm v = VM(reader);
@@ -485,7 +710,8 @@ TEST(seams__ring_3_cannot_read_what_is_ring_0s)
 		check_page_fault(&v, closed[i], 4, 6);
 	check_page_fault(&v, MOTE__SELF_GVA, 4, 6);
 	check_page_fault(&v, MOTE__SELF_GVA + 8 * (DATA / PAGE), 4, 6);
-	check_page_fault(&v, MOTE__SELF_TABLE_GVA, 4, 6);
+	check_page_fault(&v, SELF_TABLES, 4, 6);
+	check_page_fault(&v, SELF_ROOT, 4, 6);
 	check_page_fault(&v, 0, 4, 7);
 	check_page_fault(&v, SCRATCH_GPA, 4, 7);
 	check_page_fault(&v, HEAP - 8, 4, 7);
@@ -505,6 +731,8 @@ TEST(seams__ring_3_cannot_write_what_is_read_only_or_ring_0s)
 	check_page_fault(&v, MOTE__PAGE_GVA(MOTE__RUN_INFO_PAGE), 7, 7);
 	check_page_fault(&v, MOTE__PAGE_GVA(MOTE__WINDOW_PAGE), 7, 7);
 	check_page_fault(&v, MOTE__SELF_GVA, 6, 6);
+	check_page_fault(&v, SELF_TABLES, 6, 6);
+	check_page_fault(&v, SELF_ROOT, 6, 6);
 	check_page_fault(&v, CODE, 7, 7);
 	check_page_fault(&v, CONSTANT, 7, 7);
 	CHECK_EQ(frames_used(&v), 0);
@@ -642,6 +870,18 @@ SNIPPET(vectors,
 	".byte 0x62,0xa3,0x75,0x40,0x25,0xf1,0xff\n" /* vpternlogd $255, zmm17, zmm17, zmm22 */
 	"1:" HALT)
 
+/* x87, MXCSR and SSE as at the start. */
+static void check_clear(const struct kvm_xsave *xsave)
+{
+	const uint8_t *a = (const uint8_t *)xsave->region;
+	CHECK_EQ(a[0] | a[1] << 8, 0x37F);
+	uint32_t mxcsr;
+	memcpy(&mxcsr, a + 24, 4);
+	CHECK_EQ(mxcsr, 0x1F80);
+	for (unsigned i = 32; i < 416; i++)
+		CHECK_EQ(a[i], 0);
+}
+
 TEST(seams__prologue_clears_x87_and_vector_state)
 {
 	uint32_t low = 0;
@@ -672,12 +912,7 @@ TEST(seams__prologue_clears_x87_and_vector_state)
 	for (unsigned i = 160; i < 416; i++)
 		dirty += b[i] != 0;
 	CHECK(dirty != 0); /* the first call did leave something */
-	CHECK_EQ(a[0] | a[1] << 8, 0x37F);
-	uint32_t mxcsr;
-	memcpy(&mxcsr, a + 24, 4);
-	CHECK_EQ(mxcsr, 0x1F80);
-	for (unsigned i = 32; i < 416; i++)
-		CHECK_EQ(a[i], 0);
+	check_clear(&after);
 	uint64_t in_use;
 	memcpy(&in_use, a + 512, 8);
 	if (in_use & 4)
@@ -685,5 +920,101 @@ TEST(seams__prologue_clears_x87_and_vector_state)
 			CHECK_EQ(a[i], 0);
 	check_note("XSTATE_BV after the clear: %llx", (unsigned long long)in_use);
 	CHECK((in_use & ~7ull) == 0);
+	vm_free(&v);
+}
+
+/* ---- the reset entry ------------------------------------------------------------------------- */
+
+/* Leave something in every segment that ring 3 can change: selector di in all, then their bases. */
+SNIPPET(segments_dirty, "mov %edi,%ds\n mov %edi,%es\n mov %edi,%fs\n mov %edi,%gs\n"
+			"wrfsbase %rsi\n wrgsbase %rdx\n" HALT)
+/* What a call finds: selectors in ecx, bases in r12 and r13, what they point to in r14 and r15. */
+SNIPPET(segments_seen, "xor %ecx,%ecx\n"
+		       "mov %ds,%eax\n mov %al,%cl\n shl $8,%ecx\n"
+		       "mov %es,%eax\n mov %al,%cl\n shl $8,%ecx\n"
+		       "mov %fs,%eax\n mov %al,%cl\n shl $8,%ecx\n"
+		       "mov %gs,%eax\n mov %al,%cl\n"
+		       "rdfsbase %r12\n rdgsbase %r13\n"
+		       "mov %fs:8,%r14\n mov %gs:16,%r15\n out %eax,$108\n ud2")
+
+static void check_flat(const struct kvm_segment *segment, uint64_t base)
+{
+	CHECK_EQ(segment->selector, MOTE__SS3);
+	CHECK_EQ(segment->base, base);
+	CHECK_EQ(segment->limit, 0xFFFFFFFF);
+	CHECK_EQ(segment->type, 3);
+	CHECK(segment->present && segment->s && segment->g && segment->dpl == 3);
+	CHECK(!segment->unusable);
+}
+
+TEST(seams__the_reset_entry_loads_selectors_and_bases)
+{
+	/* The last is one that some kernels have below their guests' descriptor tables. */
+	static const uint16_t selectors[] = {0, 3, 0x28, 0x2b, 0x33, 0x7b};
+	const uint64_t fs = DATA + 3 * PAGE, gs = DATA + 4 * PAGE;
+	for (unsigned i = 0; i < sizeof selectors / sizeof *selectors; i++) {
+		struct vm v = VM(segments_dirty);
+		struct outcome o = vm_call(&v, selectors[i], 0x7E57000, CODE);
+		if (o.port == MOTE__PORT_EXCEPTION && o.vector == 13) {
+			check_note("selector 0x%x cannot be loaded", selectors[i]);
+			CHECK_EQ(selectors[i], 0x7b);
+			set_special(&v);
+		} else {
+			check_halted(&o);
+		}
+		set_code(&v, segments_seen_start, segments_seen_end);
+		o = vm_enter(&v, &(struct kvm_regs){
+					 .rip = MOTE__RESET_GVA, .r11 = fs, .r9 = gs, .rdi = 5});
+		check_halted(&o);
+		CHECK_EQ(o.regs.rcx, MOTE__SS3 * 0x01010101u);
+		CHECK_EQ(o.regs.r12, fs);
+		CHECK_EQ(o.regs.r13, gs);
+		CHECK_EQ(o.regs.r14, data_word(3, 1));
+		CHECK_EQ(o.regs.r15, data_word(4, 2));
+		CHECK_EQ(o.regs.r11, 0);
+		CHECK_EQ(o.regs.r9, 0);
+		CHECK_EQ(o.regs.rdi, 5);
+		struct kvm_sregs s;
+		CHECK(ioctl(v.vcpu, KVM_GET_SREGS, &s) == 0);
+		check_flat(&s.ds, 0);
+		check_flat(&s.es, 0);
+		check_flat(&s.fs, fs);
+		check_flat(&s.gs, gs);
+		CHECK_EQ(frames_used(&v), 0);
+		vm_free(&v);
+	}
+}
+
+SNIPPET(bases_seen, "rdfsbase %r12\n rdgsbase %r13\n out %eax,$108\n ud2")
+
+TEST(seams__the_reset_entry_takes_any_base_that_is_an_address)
+{
+	static const uint64_t bases[] = {0, 1, 0x7FFFFFFFFFFF, 0xFFFF800000000000, UINT64_MAX};
+	struct vm v = VM(bases_seen);
+	for (unsigned i = 0; i < 5; i++) {
+		struct outcome o = vm_enter(&v, &(struct kvm_regs){.rip = MOTE__RESET_GVA,
+								   .r11 = bases[i],
+								   .r9 = bases[4 - i]});
+		check_halted(&o);
+		CHECK_EQ(o.regs.r12, bases[i]);
+		CHECK_EQ(o.regs.r13, bases[4 - i]);
+	}
+	vm_free(&v);
+}
+
+TEST(seams__the_reset_entry_clears_vector_state_like_the_prologue)
+{
+	struct vm v = VM(vectors);
+	struct kvm_xsave xsave;
+	struct outcome o = vm_call(&v, 0, 0, 0);
+	check_halted(&o);
+	CHECK(ioctl(v.vcpu, KVM_GET_XSAVE, &xsave) == 0);
+	CHECK_EQ(((const uint8_t *)xsave.region)[160], 0xFF); /* XMM0 */
+	set_code(&v, add_start, add_end);
+	o = vm_enter(&v, &(struct kvm_regs){.rip = MOTE__RESET_GVA, .rdi = 4, .rsi = 38});
+	check_halted(&o);
+	CHECK_EQ(o.regs.rax, 42);
+	CHECK(ioctl(v.vcpu, KVM_GET_XSAVE, &xsave) == 0);
+	check_clear(&xsave);
 	vm_free(&v);
 }

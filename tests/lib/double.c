@@ -41,6 +41,8 @@ static void hypervisor_close(struct mote__hypervisor *hypervisor)
 	free(h);
 }
 
+static uint64_t last_id;
+
 static int machine_create(struct mote__hypervisor *hypervisor,
 			  const struct mote__machine_config *config, struct mote__machine **machine,
 			  struct mote_error *err)
@@ -52,6 +54,7 @@ static int machine_create(struct mote__hypervisor *hypervisor,
 	struct double_machine *m = calloc(1, sizeof *m);
 	if (!m)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	m->id = ++last_id;
 	m->base.ops = hypervisor->ops;
 	m->hypervisor = h;
 	m->guest = h->guest;
@@ -127,13 +130,64 @@ static int get_general(struct mote__machine *machine, struct mote__general *gene
 	return refuse(m->hypervisor, DOUBLE_GET_GENERAL, "get_general", err);
 }
 
+/* The place of a register; one that was never written is 0. */
+static struct mote__msr *msr_at(struct double_machine *m, uint32_t index)
+{
+	struct mote__msr_list *all = &m->msrs;
+	for (uint32_t i = 0; i < all->count; i++)
+		if (all->msr[i].index == index)
+			return &all->msr[i];
+	CHECK(all->count < MOTE__MSRS_MAX);
+	all->msr[all->count] = (struct mote__msr){index, 0};
+	return &all->msr[all->count++];
+}
+
+static void put_msrs(struct double_machine *m, const struct mote__msr_list *list)
+{
+	for (uint32_t i = 0; i < list->count; i++)
+		*msr_at(m, list->msr[i].index) = list->msr[i];
+}
+
 static int set_msrs(struct mote__machine *machine, const struct mote__msr_list *list,
 		    struct mote_error *err)
 {
 	struct double_machine *m = of(machine);
 	m->base.vcpu_ioctls++;
-	m->msrs = *list;
+	put_msrs(m, list);
 	return refuse(m->hypervisor, DOUBLE_SET_MSRS, "set_msrs", err);
+}
+
+static int get_msrs(struct mote__machine *machine, struct mote__msr_list *list,
+		    struct mote_error *err)
+{
+	struct double_machine *m = of(machine);
+	m->base.vcpu_ioctls++;
+	for (uint32_t i = 0; i < list->count; i++)
+		list->msr[i] = *msr_at(m, list->msr[i].index);
+	return refuse(m->hypervisor, DOUBLE_GET_MSRS, "get_msrs", err);
+}
+
+/* What is pending is where the guest's function is; general registers are the next start's. */
+static int reset(struct mote__machine *machine, const struct mote__special *special,
+		 const struct mote__msr_list *msrs, struct mote_error *err)
+{
+	struct double_machine *m = of(machine);
+	int rc = refuse(m->hypervisor, DOUBLE_RESET, "reset", err);
+	if (rc < 0)
+		return rc;
+	m->base.vcpu_ioctls++;
+	m->resets++;
+	m->step = 0;
+	m->general = (struct mote__general){0};
+	m->special = *special;
+	/* What the guest may write is as in a new machine, where all is zero. */
+	for (uint32_t i = 0; i < m->config.msr_count; i++) {
+		const struct mote__msr_list one = {.count = 1,
+						   .msr = {{.index = m->config.msrs[i]}}};
+		put_msrs(m, &one);
+	}
+	put_msrs(m, msrs);
+	return MOTE_OK;
 }
 
 static int reset_fpu(struct mote__machine *machine, struct mote_error *err)
@@ -187,9 +241,14 @@ static void first_halt(struct double_machine *m, struct mote__exit *exit)
 
 static void run_guest(struct double_machine *m, struct mote__exit *exit)
 {
-	double_step step = m->starts == 1 ? m->guest->initialise : m->guest->call;
+	double_step step = m->is_initialise ? m->guest->initialise : m->guest->call;
 	if (m->general.rip == MOTE__PROBE_GVA) {
 		double_out(exit, MOTE_ABI_PORT_HALT, 7);
+		return;
+	}
+	/* A far return to a selector that is not there: general protection. */
+	if (m->general.rip == MOTE__PROBE_FAR_GVA) {
+		double_out(exit, MOTE__PORT_EXCEPTION, 13);
 		return;
 	}
 	(step ? step : first_halt)(m, exit);
@@ -200,14 +259,18 @@ static void begin(struct double_machine *m, const struct mote__general *general)
 {
 	m->general = *general;
 	m->step = 0;
-	if (general->rip == MOTE__PROBE_GVA) {
+	if (general->rip == MOTE__PROBE_GVA || general->rip == MOTE__PROBE_FAR_GVA) {
 		m->probes++;
 		return;
 	}
-	if (m->starts++ == 0) {
-		m->peb_gva = general->rdi;
-		m->run_info_gva = general->r8;
-	}
+	m->starts++;
+	/* Only the first entry is told the size of a page. */
+	m->is_initialise = general->rdx == MOTE_PAGE_BYTES;
+	m->run_info_gva = general->r8;
+	/* A fork remembers what its ancestor was told. */
+	if (m->is_initialise)
+		m->hypervisor->peb_gva = general->rdi;
+	m->peb_gva = m->hypervisor->peb_gva;
 }
 
 static int machine_run(struct mote__machine *machine, const struct mote__general *general,
@@ -238,6 +301,8 @@ static const struct mote__hypervisor_ops operations = {
 	.get_special = get_special,
 	.get_general = get_general,
 	.set_msrs = set_msrs,
+	.get_msrs = get_msrs,
+	.reset = reset,
 	.reset_fpu = reset_fpu,
 	.set_signal_mask = set_signal_mask,
 	.run = machine_run,

@@ -14,7 +14,7 @@
 #include "core/message.h"
 #include "kvm/hypervisor.h"
 
-#define DOUBLE_SLOTS         32u
+#define DOUBLE_SLOTS         64u
 #define DOUBLE_MESSAGE_BYTES (256u << 10)
 
 struct double_slot {
@@ -45,6 +45,8 @@ enum double_operation {
 	DOUBLE_RESET_FPU = 64,
 	DOUBLE_SET_MASK = 128,
 	DOUBLE_RUN = 256,
+	DOUBLE_RESET = 512,
+	DOUBLE_GET_MSRS = 1024,
 };
 
 struct double_hypervisor {
@@ -54,22 +56,25 @@ struct double_hypervisor {
 	unsigned fail;                    /* enum double_operation */
 	unsigned machines;                /* alive */
 	bool *is_closed;                  /* may be NULL */
+	uint64_t peb_gva;                 /* of the last guest that was initialised */
 };
 
 struct double_machine {
 	struct mote__machine base;
+	uint64_t id; /* unique in the process */
 	struct double_hypervisor *hypervisor;
 	const struct double_guest *guest;
 	struct double_slot slots[DOUBLE_SLOTS];
 	struct mote__machine_config config;
 	struct mote__general general; /* of the last start; changed by the guest: what it left */
 	struct mote__special special;
-	struct mote__msr_list msrs;
+	struct mote__msr_list msrs; /* that were written */
 	sigset_t mask;
 	uint64_t peb_gva, run_info_gva; /* as initialise was told; run info: confined */
-	unsigned starts;                /* the library's own probe left out; 1: initialise */
+	unsigned starts;                /* the library's own probe left out */
+	bool is_initialise;             /* the last start */
 	unsigned step;
-	unsigned maps, unmaps, specials, mask_sets, fpu_resets, probes;
+	unsigned maps, unmaps, specials, mask_sets, fpu_resets, probes, resets;
 	uint8_t message[DOUBLE_MESSAGE_BYTES]; /* what the guest popped last */
 	uint8_t pushed[DOUBLE_MESSAGE_BYTES];
 };

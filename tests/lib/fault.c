@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include <signal.h>
@@ -135,6 +136,14 @@ WRAP(int, munmap, void *at, size_t bytes)
 	return rc;
 }
 
+WRAP(int, madvise, void *at, size_t bytes, int advice)
+{
+	/* Other advice may be ignored. */
+	if (advice == MADV_DONTNEED && fails("madvise", EAGAIN))
+		return -1;
+	return __real_madvise(at, bytes, advice);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 #define WRAP_OPEN(name)                                      \
@@ -156,6 +165,16 @@ WRAP_OPEN(open64)
 WRAP(ssize_t, read, int fd, void *bytes, size_t len)
 {
 	return fails("read", EIO) ? -1 : __real_read(fd, bytes, len);
+}
+
+WRAP(ssize_t, pwritev, int fd, const struct iovec *pieces, int count, off_t at)
+{
+	return fails("pwritev", ENOSPC) ? -1 : __real_pwritev(fd, pieces, count, at);
+}
+
+WRAP(ssize_t, pwritev64, int fd, const struct iovec *pieces, int count, off_t at)
+{
+	return fails("pwritev", ENOSPC) ? -1 : __real_pwritev64(fd, pieces, count, at);
 }
 
 WRAP(int, fstat, int fd, struct stat *status)

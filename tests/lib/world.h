@@ -54,7 +54,7 @@ static inline void world_make_of(struct world *w, const struct tiny_options *ima
 	w->is_confined = image->is_confined;
 	w->hypervisor = double_make(guest);
 	w->hypervisor->is_closed = &w->is_closed;
-	OK(w, mote__engine_on(&w->hypervisor->base, SIGRTMIN, &w->engine, &w->err));
+	OK(w, mote__engine_on(&w->hypervisor->base, SIGRTMIN, 0, &w->engine, &w->err));
 	const struct tiny_image tiny = tiny_guest(image);
 	OK(w, mote_snapshot_from_memory(tiny.bytes, tiny.len, options, &w->snapshot, &w->err));
 	OK(w, mote_host_create(&w->host, &w->err));

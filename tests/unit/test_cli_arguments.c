@@ -77,6 +77,78 @@ TEST(cli_arguments__a_string_keeps_what_only_looks_like_a_prefix)
 	CHECK_EQ(value_of("str:hello", UNTYPED).string.len, 5);
 }
 
+/** The words of a phrase as one text: "name|word|word". */
+static const char *words_of(const char *text)
+{
+	static char line[512];
+	struct phrase phrase;
+	struct parse_error error;
+	if (!mote__phrase_parse(text, &phrase, &error))
+		check_failed(__FILE__, __LINE__, "%s: %s", text, error.message);
+	(void)snprintf(line, sizeof line, "%s", phrase.name);
+	for (int i = 0; i < phrase.count; i++) {
+		size_t len = strlen(line);
+		(void)snprintf(line + len, sizeof line - len, "|%s", phrase.words[i]);
+	}
+	mote__phrase_free(&phrase);
+	return line;
+}
+
+static const char *phrase_refusal(const char *text)
+{
+	static struct parse_error error;
+	struct phrase phrase;
+	CHECK(!mote__phrase_parse(text, &phrase, &error));
+	CHECK(phrase.text == NULL);
+	return error.message;
+}
+
+TEST(cli_phrase__a_name_and_words)
+{
+	CHECK_STR(words_of("f"), "f");
+	CHECK_STR(words_of("f()"), "f");
+	CHECK_STR(words_of("f( \t)  "), "f");
+	CHECK_STR(words_of("add(2,3)"), "add|2|3");
+	CHECK_STR(words_of("add( i32:2 ,\n-3 )"), "add|i32:2|-3");
+	CHECK_STR(words_of("f(two words, x)"), "f|two words|x");
+}
+
+TEST(cli_phrase__quotes_keep_what_would_end_a_word)
+{
+	CHECK_STR(words_of("f(\"a, b) \", str:\"(\")"), "f|a, b) |str:(");
+	CHECK_STR(words_of("f(\"\", \"\")"), "f||");
+	CHECK_STR(words_of("f(\" a\\\"b\\\\\" )"), "f| a\"b\\");
+	CHECK_STR(words_of("f(a\\)"), "f|a\\");
+	CHECK_STR(words_of("f(\"a\"  b)"), "f|a  b");
+}
+
+TEST(cli_phrase__what_is_no_call_is_refused)
+{
+	CHECK_HAS(phrase_refusal(""), "names no function");
+	CHECK_HAS(phrase_refusal("(1)"), "names no function");
+	CHECK_HAS(phrase_refusal("f("), "not closed");
+	CHECK_HAS(phrase_refusal("f(1"), "not closed");
+	CHECK_HAS(phrase_refusal("f(1,"), "not closed");
+	CHECK_HAS(phrase_refusal("f(\"1)"), "not closed");
+	CHECK_HAS(phrase_refusal("f(\"1\\"), "not closed");
+	CHECK_HAS(phrase_refusal("f(,)"), "argument 1 of f is empty");
+	CHECK_HAS(phrase_refusal("f(1, )"), "argument 2 of f is empty");
+	CHECK_HAS(phrase_refusal("f(1) g"), "\"g\" behind the call of f");
+	CHECK_HAS(phrase_refusal("f(1))"), "\")\" behind the call of f");
+}
+
+TEST(cli_phrase__has_as_many_words_as_a_call)
+{
+	char text[128] = "f(1";
+	for (int i = 1; i < MOTE_MAX_PARAMETERS; i++)
+		strcat(text, ",1");
+	strcat(text, ")");
+	CHECK_EQ(strlen(words_of(text)), 1 + 2 * MOTE_MAX_PARAMETERS);
+	text[strlen(text) - 1] = 0;
+	strcat(text, ",1)");
+	CHECK_HAS(phrase_refusal(text), "more than 32");
+}
+
 TEST(cli_arguments__integers_have_four_bases)
 {
 	CHECK_EQ(value_of("10", MOTE_I32).i32, 10);

@@ -212,6 +212,20 @@ TEST(cli_json__what_is_no_number_is_text)
 	CHECK_STR(read_paper(&paper), "[\"nan\",\"inf\",\"-inf\",-1.5e+300]\n");
 }
 
+TEST(cli_output__a_long_text_is_cut_between_characters)
+{
+	CHECK_STR(mote__text_cut("", 4).text, "");
+	CHECK_STR(mote__text_cut("four", 4).text, "four");
+	CHECK_STR(mote__text_cut("five5", 4).text, "f...");
+	CHECK_STR(mote__text_cut("ab\xC3\xA9xyz", 6).text, "ab...");
+	CHECK_STR(mote__text_cut("ab\xC3\xA9xyz", 7).text, "ab\xC3\xA9xyz");
+	CHECK_STR(mote__text_cut("\x80\x80\x80\x80\x80\x80", 5).text, "...");
+	CHECK_STR(mote__text_cut("0123456789012345678901234567890123", 31).text,
+		  "0123456789012345678901234567...");
+	CHECK_STR(mote__text_cut("0123456789012345678901234567890", 31).text,
+		  "0123456789012345678901234567890");
+}
+
 static const char *suggest(const char *word)
 {
 	static const char *const names[] = {"run", "call", "inspect", "doctor", "bench", ""};

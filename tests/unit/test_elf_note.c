@@ -585,3 +585,61 @@ TEST(elf_note__bounds_the_build_id)
 	CHECK_PARSES();
 	CHECK_EQ(elf.build_id.bytes, 0);
 }
+
+TEST(elf_note__an_image_without_a_build_id_has_none)
+{
+	start_good();
+	add_segment_note(4, "GNU", 1, "abcd", 4);
+	add_segment_note(4, "GNV", 3, "abcd", 4);
+	add_section_note(".note.ABI-tag", 4, "GNU", 3, "abcd", 4);
+	CHECK_PARSES();
+	CHECK_EQ(elf.build_id.bytes, 0);
+	start_good();
+	add_segment_note(4, "GNU", 3, "", 0);
+	CHECK_PARSES();
+	CHECK_EQ(elf.build_id.bytes, 0);
+}
+
+/* Spoils word i of the header of the note at the file offset at. */
+static void spoil(size_t at, unsigned i, uint32_t value)
+{
+	memcpy(maker.bytes + at + i * sizeof value, &value, sizeof value);
+}
+
+TEST(elf_note__takes_a_malformed_build_id_as_none)
+{
+	static const struct {
+		unsigned word;
+		uint32_t value;
+	} bad[] = {{0, 3},          {0, 5},          {0, 0}, {0, UINT32_MAX}, {1, 21},
+		   {1, UINT32_MAX}, {1, 0xFFFFFFFC}, {2, 0}, {2, UINT32_MAX}};
+	static const uint8_t id[20] = "0123456789abcdefghi";
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		for (int is_section = 0; is_section < 2; is_section++) {
+			start_good();
+			if (is_section)
+				spoil(add_section_note(".note.gnu.build-id", 4, "GNU", 3, id, 20)
+					      ->sh_offset,
+				      bad[i].word, bad[i].value);
+			else
+				spoil(add_segment_note(4, "GNU", 3, id, 20)->p_offset, bad[i].word,
+				      bad[i].value);
+			CHECK_PARSES();
+			CHECK_EQ(elf.build_id.bytes, 0);
+		}
+	/* A section that says it is where there is no file. */
+	start_good();
+	add_section_note(".note.gnu.build-id", 4, "GNU", 3, id, 20)->sh_size = UINT64_MAX;
+	CHECK_PARSES();
+	CHECK_EQ(elf.build_id.bytes, 0);
+}
+
+TEST(elf_note__finds_a_build_id_behind_malformed_notes)
+{
+	start_good();
+	spoil(add_segment_note(4, "GNU", 3, "abcd", 4)->p_offset, 1, UINT32_MAX);
+	add_segment_note(4, "GNU", 3, "efgh", 4);
+	CHECK_PARSES();
+	CHECK_EQ(elf.build_id.bytes, 4);
+	CHECK_MEM(file + elf.build_id.offset, "efgh", 4);
+}

@@ -35,7 +35,7 @@ TEST(engine__refuses_options_of_a_wrong_size)
 	struct world w;
 	struct mote_engine_options o = {.size = sizeof o - 1, .device = "/dev/null"};
 	FAILS(&w, create(&o, &w.err), MOTE_EINVAL);
-	CHECK_HAS(w.err.message, "mote_engine_options.size is 23, at least 24");
+	CHECK_HAS(w.err.message, "mote_engine_options.size is 31, at least 32");
 	o.size = 0;
 	FAILS(&w, create(&o, &w.err), MOTE_EINVAL);
 }
@@ -50,7 +50,21 @@ TEST(engine__accepts_larger_options_with_a_zero_tail_only)
 	FAILS(&w, create(&more.o, &w.err), MOTE_ENOKVM);
 	more.tail[3] = 1;
 	FAILS(&w, create(&more.o, &w.err), MOTE_EINVAL);
-	CHECK_HAS(w.err.message, "size is 32, this library knows 24 bytes and byte 27 is not zero");
+	CHECK_HAS(w.err.message, "size is 40, this library knows 32 bytes and byte 35 is not zero");
+}
+
+TEST(engine__the_pool_has_a_most)
+{
+	struct world w;
+	struct mote_engine_options o = {
+		.size = sizeof o, .device = "/dev/null", .pool_max = MOTE_MAX_POOL + 1};
+	FAILS(&w, create(&o, &w.err), MOTE_EINVAL);
+	CHECK_STR(w.err.message, "pool_max is 4097, at most 4096, or MOTE_POOL_NONE");
+	const uint32_t good[] = {0, 1, MOTE_MAX_POOL, MOTE_POOL_NONE};
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		o.pool_max = good[i];
+		FAILS(&w, create(&o, &w.err), MOTE_ENOKVM);
+	}
 }
 
 TEST(engine__refuses_signals_that_are_not_real_time)
@@ -156,7 +170,7 @@ TEST(engine__closes_its_hypervisor_with_the_last_owner)
 	struct world w = {0};
 	w.hypervisor = double_make(&idle);
 	w.hypervisor->is_closed = &w.is_closed;
-	OK(&w, mote__engine_on(&w.hypervisor->base, SIGRTMIN, &w.engine, &w.err));
+	OK(&w, mote__engine_on(&w.hypervisor->base, SIGRTMIN, 0, &w.engine, &w.err));
 	CHECK(mote_engine_ref(w.engine) == w.engine);
 	mote_engine_unref(w.engine);
 	CHECK(!w.is_closed);
@@ -227,7 +241,18 @@ static int use_all(struct world *w)
 	if (!is_refused(mote_sandbox_create(w->engine, w->snapshot, w->host, NULL, &other, &w->err),
 			w))
 		return 5;
-	return 0;
+	mote_snapshot *snapshot = NULL;
+	if (!is_refused(mote_snapshot_take(w->sandbox, NULL, &snapshot, &w->err), w))
+		return 6;
+	if (!is_refused(mote_sandbox_restore(w->sandbox, w->snapshot, NULL, &w->err), w))
+		return 7;
+	if (!is_refused(mote_snapshot_flatten(w->snapshot, &snapshot, &w->err), w))
+		return 8;
+	if (!is_refused(mote_engine_fill(w->engine, w->snapshot, 0, &w->err), w))
+		return 9;
+	if (!is_refused(mote_snapshot_read(w->snapshot, TINY_DATA_GVA, &byte, 1, &w->err), w))
+		return 10;
+	return snapshot ? 11 : 0;
 }
 
 TEST_BOTH(engine__objects_are_refused_in_a_forked_child)

@@ -12,10 +12,10 @@
 
 static struct world w;
 
-#define TRY_ALL(least, ...)                                \
-	do {                                               \
-		const struct trial trial_ = {__VA_ARGS__}; \
-		CHECK(try_all(&trial_) >= (least));        \
+#define TRY_ALL(least, ...)                                   \
+	do {                                                  \
+		const struct trial trial_ = {__VA_ARGS__};    \
+		CHECK((int)try_all(&trial_) >= (int)(least)); \
 	} while (0)
 
 /* The injector's own check: without it nothing here means anything. */
@@ -46,11 +46,12 @@ static const struct double_guest idle = {0};
 static int make_engine(struct mote_error *err)
 {
 	mote_engine *engine = NULL;
-	int rc = mote__engine_on(&w.hypervisor->base, SIGRTMIN, &engine, err);
+	int rc = mote__engine_on(&w.hypervisor->base, SIGRTMIN, 0, &engine, err);
 	CHECK((rc == MOTE_OK) == (engine != NULL));
 	if (engine) {
 		/* The hypervisor goes on to the next one. */
 		mote__sys_unmap((void *)(uintptr_t)engine->alive, 4096);
+		mote__bag_destroy(engine->pool);
 		free(engine);
 	}
 	return rc;
@@ -60,7 +61,7 @@ TEST(fault__engines)
 {
 	memset(&w, 0, sizeof w);
 	w.hypervisor = double_make(&idle);
-	TRY_ALL(2, "engine", .run = make_engine);
+	TRY_ALL(3, "engine", .run = make_engine);
 	w.hypervisor->base.ops->close(&w.hypervisor->base);
 }
 
@@ -311,4 +312,263 @@ TEST_BOTH(fault__a_host_call_without_memory_poisons)
 	CHECK_EQ(w.err.poisoned, 1);
 	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_POISONED);
 	world_free(&w);
+}
+
+/* ---- snapshots of sandboxes -------------------------------------------------------------------
+ */
+
+#define PAGE    4096ull
+#define COW_GVA (TINY_DATA_GVA + 14 * PAGE)
+
+static mote_snapshot *parent; /* taken; what world has is the image */
+
+static void put(uint64_t gva, uint64_t value)
+{
+	OK(&w, mote_sandbox_write(w.sandbox, gva, &value, sizeof value, &w.err));
+}
+
+static uint64_t live(uint64_t gva)
+{
+	uint64_t value = 0;
+	OK(&w, mote_sandbox_read(w.sandbox, gva, &value, sizeof value, &w.err));
+	return value;
+}
+
+/* A ready sandbox of a snapshot that holds 7 at COW_GVA; the image's has nothing there. */
+static void make_parent(enum world_kind kind, uint32_t pool_max)
+{
+	const struct tiny_options o = {.is_confined = kind == CONFINED, .data_bytes = 20 * PAGE};
+	world_make_of(&w, &o, NULL, &working);
+	/* The world's engine has no pool. */
+	if (pool_max) {
+		mote__bag_destroy(w.engine->pool);
+		CHECK_EQ(mote__bag_create(pool_max, &w.engine->pool), 0);
+		w.engine->pool_max = pool_max;
+	}
+	OK(&w, MOTE_HOST_ADD(w.host, "h", nothing, NULL, &w.err, MOTE_VOID));
+	prepare_ready();
+	put(COW_GVA, 7);
+	OK(&w, mote_snapshot_take(w.sandbox, NULL, &parent, &w.err));
+	mote_sandbox_destroy(w.sandbox);
+	w.sandbox = NULL;
+	(void)mote_engine_trim(w.engine, NULL);
+}
+
+static void free_parent(void)
+{
+	mote_snapshot_unref(parent);
+	world_free(&w);
+}
+
+static void prepare_fork(void)
+{
+	OK(&w, mote_sandbox_create(w.engine, parent, w.host, NULL, &w.sandbox, &w.err));
+	OK(&w, call_with(&w.err));
+	put(COW_GVA, 8);
+	put(COW_GVA + PAGE, 9);
+}
+
+static int take_it(struct mote_error *err)
+{
+	const struct mote_metadata metadata[] = {{"a", "1"}, {"b", "{}"}};
+	const struct mote_take_options o = {
+		.size = sizeof o, .metadata = metadata, .metadata_count = 2};
+	mote_snapshot *s = NULL;
+	int rc = mote_snapshot_take(w.sandbox, &o, &s, err);
+	CHECK((rc == MOTE_OK) == (s != NULL));
+	mote_snapshot_unref(s);
+	return rc;
+}
+
+/* Taken or not, the sandbox is as it was, and can be taken. */
+static void check_taken(int rc)
+{
+	(void)rc;
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);
+	CHECK(live(COW_GVA) == 8 && live(COW_GVA + PAGE) == 9);
+	OK(&w, call_with(&w.err));
+	mote_snapshot *s = NULL;
+	uint64_t value = 0;
+	OK(&w, mote_snapshot_take(w.sandbox, NULL, &s, &w.err));
+	OK(&w, mote_snapshot_read(s, COW_GVA, &value, sizeof value, &w.err));
+	CHECK_EQ(value, 8);
+	mote_snapshot_unref(s);
+	mote_sandbox_destroy(w.sandbox);
+	w.sandbox = NULL;
+}
+
+TEST_BOTH(fault__take)
+{
+	make_parent(kind, 0);
+	TRY_ALL(15, "take", prepare_fork, take_it, check_taken, false);
+	free_parent();
+}
+
+/* More layers than there may be: it is flattened first. */
+static void prepare_many(void)
+{
+	OK(&w, mote_sandbox_create(w.engine, parent, w.host, NULL, &w.sandbox, &w.err));
+	for (uint64_t i = 0; i < MOTE__LAYERS_MAX - 2; i++) {
+		mote_snapshot *s = NULL;
+		put(COW_GVA, i + 100);
+		OK(&w, mote_snapshot_take(w.sandbox, NULL, &s, &w.err));
+		mote_snapshot_unref(s);
+	}
+	put(COW_GVA, 8);
+	put(COW_GVA + PAGE, 9);
+}
+
+TEST(fault__take_that_compacts)
+{
+	make_parent(CONFINED, 0);
+	TRY_ALL(25, "compacting take", prepare_many, take_it, check_taken, false);
+	free_parent();
+}
+
+static int flatten_it(struct mote_error *err)
+{
+	mote_snapshot *flat = NULL;
+	int rc = mote_snapshot_flatten(parent, &flat, err);
+	CHECK((rc == MOTE_OK) == (flat != NULL));
+	mote_snapshot_unref(flat);
+	return rc;
+}
+
+TEST_BOTH(fault__flatten)
+{
+	make_parent(kind, 0);
+	TRY_ALL(15, "flatten", .run = flatten_it);
+	free_parent();
+}
+
+static const struct mote_restore_options strictly = {.size = sizeof strictly, .strict = 1};
+
+static int restore_parent(struct mote_error *err)
+{
+	return mote_sandbox_restore(w.sandbox, parent, NULL, err);
+}
+
+static int restore_strictly(struct mote_error *err)
+{
+	return mote_sandbox_restore(w.sandbox, parent, &strictly, err);
+}
+
+static int restore_image(struct mote_error *err)
+{
+	return mote_sandbox_restore(w.sandbox, w.snapshot, NULL, err);
+}
+
+/* Restored, or broken. */
+static void check_restored(int rc)
+{
+	CHECK_EQ(mote_sandbox_state(w.sandbox) == MOTE_STATE_BROKEN, rc < 0);
+	(void)world_statistics(&w);
+	if (rc == MOTE_OK) {
+		CHECK(live(COW_GVA + PAGE) == 0);
+		OK(&w, call_with(&w.err));
+	}
+	mote_sandbox_destroy(w.sandbox);
+	w.sandbox = NULL;
+	CHECK_EQ(w.hypervisor->machines, 0);
+}
+
+TEST_BOTH(fault__restore)
+{
+	const unsigned confined = kind == CONFINED;
+	make_parent(kind, 0);
+	/* In place the random bytes are there already, but for every so many starts. */
+	TRY_ALL(0, "restore", prepare_fork, restore_parent, check_restored, false);
+	TRY_ALL(0, "strict restore", prepare_fork, restore_strictly, check_restored, false);
+	TRY_ALL(2 * confined, "switch", prepare_fork, restore_image, check_restored, false);
+	free_parent();
+}
+
+static void spoil_guest(struct double_machine *m, struct mote__exit *exit)
+{
+	(void)m;
+	*exit = (struct mote__exit){
+		.kind = MOTE__EXIT_OTHER, .is_fatal = true, .detail = "shutdown (triple fault)"};
+}
+
+static const struct double_guest spoiling = {NULL, spoil_guest, NULL};
+
+static void prepare_fatal(void)
+{
+	w.hypervisor->guest = &spoiling;
+	OK(&w, mote_sandbox_create(w.engine, parent, w.host, NULL, &w.sandbox, &w.err));
+	w.hypervisor->guest = &working;
+	FAILS(&w, call_with(&w.err), MOTE_EPROTOCOL);
+}
+
+TEST_BOTH(fault__restore_with_a_new_machine)
+{
+	make_parent(kind, 0);
+	TRY_ALL(1, "new machine", prepare_fatal, restore_parent, check_restored, false);
+	free_parent();
+}
+
+/* ---- pools ----------------------------------------------------------------------------------- */
+
+static int fill_it(struct mote_error *err)
+{
+	return mote_engine_fill(w.engine, parent, 2, err);
+}
+
+static void check_filled(int rc)
+{
+	uint32_t count = mote_engine_trim(w.engine, parent);
+	CHECK(rc == MOTE_OK ? count == 2 : count < 2);
+	CHECK_EQ(w.hypervisor->machines, 0);
+}
+
+static void prepare_shell(void)
+{
+	OK(&w, mote_engine_fill(w.engine, w.snapshot, 1, &w.err));
+}
+
+static int fork_it(struct mote_error *err)
+{
+	return mote_sandbox_create(w.engine, parent, w.host, NULL, &w.sandbox, err);
+}
+
+/* A shell that could not be given the snapshot is gone; nothing of it is left either way. */
+static void check_forked(int rc)
+{
+	CHECK((rc == MOTE_OK) == (w.sandbox != NULL));
+	if (rc == MOTE_OK) {
+		CHECK_EQ(live(COW_GVA), 7);
+		OK(&w, call_with(&w.err));
+	}
+	mote_sandbox_destroy(w.sandbox);
+	w.sandbox = NULL;
+	(void)mote_engine_trim(w.engine, NULL);
+	CHECK_EQ(w.hypervisor->machines, 0);
+}
+
+static int park_it(struct mote_error *err)
+{
+	(void)err;
+	mote_sandbox_destroy(w.sandbox);
+	w.sandbox = NULL;
+	return MOTE_OK;
+}
+
+/* Kept or not, the pool is in order. */
+static void check_parked(int rc)
+{
+	(void)rc;
+	struct mote_engine_info info;
+	mote_engine_get_info(w.engine, &info);
+	CHECK_EQ(info.pool_count, w.hypervisor->machines);
+	OK(&w, fork_it(&w.err));
+	check_forked(MOTE_OK);
+}
+
+TEST_BOTH(fault__pools)
+{
+	make_parent(kind, 3);
+	TRY_ALL(5, "fill", .run = fill_it, .finish = check_filled);
+	TRY_ALL(1, "fork from a shell", prepare_shell, fork_it, check_forked, false);
+	TRY_ALL(0, "park", prepare_fork, park_it, check_parked, true);
+	free_parent();
 }

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "core/message.h"
 #include "fault_trial.h"
+#include "kvm/hypervisor.h"
 #include "tiny_guest.h"
 
 #include <errno.h>
@@ -87,10 +88,11 @@ static void make_stock(void)
 	OK(mote_snapshot_from_memory(image.bytes, image.len, NULL, &snapshot, err));
 }
 
-static void make_world(bool is_confined)
+static void make_world(bool is_confined, uint32_t pool_max)
 {
+	const struct mote_engine_options options = {.size = sizeof options, .pool_max = pool_max};
 	require_kvm();
-	OK(mote_engine_create(NULL, &engine, err));
+	OK(mote_engine_create(&options, &engine, err));
 	OK(mote_host_create(&host, err));
 	if (is_confined)
 		make_confined();
@@ -147,6 +149,33 @@ static void finish(int rc)
 	sandbox = NULL;
 }
 
+static void prepare_used(void)
+{
+	prepare_ready();
+	OK(call_it(err));
+}
+
+static int restore_it(struct mote_error *err)
+{
+	return mote_sandbox_restore(sandbox, snapshot, NULL, err);
+}
+
+static int restore_strictly(struct mote_error *err)
+{
+	const struct mote_restore_options options = {.size = sizeof options, .strict = 1};
+	return mote_sandbox_restore(sandbox, snapshot, &options, err);
+}
+
+/* What is left works, or is broken and good for nothing. */
+static void finish_restore(int rc)
+{
+	bool is_broken = mote_sandbox_state(sandbox) == MOTE_STATE_BROKEN;
+	CHECK(rc < 0 || !is_broken);
+	CHECK_EQ(call_it(NULL), is_broken ? MOTE_ESTATE : MOTE_OK);
+	mote_sandbox_destroy(sandbox);
+	sandbox = NULL;
+}
+
 static mote_engine *made;
 
 static int open_it(struct mote_error *err)
@@ -184,7 +213,7 @@ static void check_use(bool is_confined)
 	const struct trial create = {"create", NULL, create_it, finish, true};
 	const struct trial first = {"first call", prepare_new, call_it, finish, true};
 	const struct trial call = {"call", prepare_ready, call_it, finish, true};
-	make_world(is_confined);
+	make_world(is_confined, MOTE_POOL_NONE);
 	prepare_ready();
 	finish(MOTE_OK);
 	CHECK(try_all(&create) > 10);
@@ -201,4 +230,114 @@ TEST(fault_kvm__confined_guests)
 TEST(fault_kvm__stock_guests)
 {
 	check_use(false);
+}
+
+static void check_restore(bool is_confined)
+{
+	const struct trial restore = {"restore", prepare_used, restore_it, finish_restore, true};
+	const struct trial strict = {"strict restore", prepare_used, restore_strictly,
+				     finish_restore, true};
+	make_world(is_confined, MOTE_POOL_NONE);
+	prepare_ready();
+	finish(MOTE_OK);
+	/* Of a confined guest that ended well it may ask the kernel for nothing. */
+	unsigned calls = try_all(&restore);
+	CHECK(is_confined || calls >= 7);
+	CHECK(try_all(&strict) >= 7);
+	free_world();
+}
+
+TEST(fault_kvm__restores_of_confined_guests)
+{
+	check_restore(true);
+}
+
+TEST(fault_kvm__restores_of_stock_guests)
+{
+	check_restore(false);
+}
+
+/* The machine of the sandbox before serves the next one. */
+static void check_reuse(bool is_confined)
+{
+	const struct trial create = {"create from the pool", NULL, create_it, finish, true};
+	const struct trial call = {"call", prepare_ready, call_it, finish, true};
+	make_world(is_confined, 1);
+	prepare_ready();
+	finish(MOTE_OK);
+	CHECK(try_all(&create) >= 1);
+	CHECK(try_all(&call) >= 1);
+	free_world();
+}
+
+TEST(fault_kvm__confined_guests_from_the_pool)
+{
+	check_reuse(true);
+}
+
+TEST(fault_kvm__stock_guests_from_the_pool)
+{
+	check_reuse(false);
+}
+
+/* ---- resets ---------------------------------------------------------------------------------- */
+
+static struct mote__machine *machine;
+
+static int reset_it(struct mote_error *err)
+{
+	struct mote__special special;
+	struct mote__msr_list msrs;
+	mote__special_stock(&special, 0x1000);
+	mote__msrs_reset(&msrs, true);
+	return machine->ops->reset(machine, &special, &msrs, err);
+}
+
+static int read_it(struct mote_error *err)
+{
+	struct mote__msr_list msrs;
+	mote__msrs_reset(&msrs, true);
+	return machine->ops->get_msrs(machine, &msrs, err);
+}
+
+static struct mote__hypervisor *hypervisor;
+
+static int make_it(struct mote_error *err)
+{
+	static const uint32_t declared[] = {0x174, 0x277};
+	const struct mote__machine_config config = {
+		.physical_bits = 36, .msr_count = 2, .msrs = declared};
+	machine = NULL;
+	return hypervisor->ops->machine_create(hypervisor, &config, &machine, err);
+}
+
+static void drop_it(int rc)
+{
+	CHECK((rc == MOTE_OK) == (machine != NULL));
+	if (machine)
+		machine->ops->machine_destroy(machine);
+}
+
+TEST(fault_kvm__machines)
+{
+	const struct trial make = {"machine", NULL, make_it, drop_it, false};
+	struct mote_engine_info info;
+	require_kvm();
+	OK(mote__kvm_open("/dev/kvm", false, &hypervisor, &info, err));
+	CHECK(try_all(&make) >= 10);
+	hypervisor->ops->close(hypervisor);
+}
+
+TEST(fault_kvm__resets)
+{
+	const struct trial reset = {"reset", NULL, reset_it, NULL, false};
+	const struct trial read = {"get_msrs", NULL, read_it, NULL, false};
+	struct mote_engine_info info;
+	require_kvm();
+	OK(mote__kvm_open("/dev/kvm", false, &hypervisor, &info, err));
+	OK(make_it(err));
+	CHECK(try_all(&reset) >= 7);
+	CHECK_EQ(try_all(&read), 1);
+	drop_it(MOTE_OK);
+	hypervisor->ops->close(hypervisor);
 }

@@ -298,7 +298,7 @@ TEST(interrupt__works_with_any_real_time_signal)
 	memset(&w, 0, sizeof w);
 	w.hypervisor = double_make(&spinning);
 	w.hypervisor->is_closed = &w.is_closed;
-	OK(&w, mote__engine_on(&w.hypervisor->base, SIGRTMAX, &w.engine, &w.err));
+	OK(&w, mote__engine_on(&w.hypervisor->base, SIGRTMAX, 0, &w.engine, &w.err));
 	const struct tiny_image image = tiny_guest(&(struct tiny_options){.is_confined = true});
 	OK(&w, mote_snapshot_from_memory(image.bytes, image.len, NULL, &w.snapshot, &w.err));
 	OK(&w, mote_host_create(&w.host, &w.err));
@@ -740,12 +740,13 @@ TEST_BOTH(interrupt__handlers_of_the_application_run_and_the_guest_goes_on)
 TEST_BOTH(interrupt__the_machine_runs_with_the_thread_s_mask_less_the_signal)
 {
 	ready(kind, &good);
+	OK(&w, call_for(10000 * MS));
 	CHECK_EQ(sigismember(&w.machine->mask, SIGRTMIN), 0);
 	CHECK_EQ(sigismember(&w.machine->mask, SIGUSR2), 0);
 	CHECK_EQ(w.machine->mask_sets, 1);
-	OK(&w, call_for(0));
+	OK(&w, call_for(10000 * MS));
 	CHECK_EQ(w.machine->mask_sets, 1);
-	/* Told again only when it changes. */
+	/* Told again only when it changes, and then by every call: an old mask would hold. */
 	block(SIG_BLOCK, SIGUSR2);
 	OK(&w, call_for(0));
 	CHECK_EQ(w.machine->mask_sets, 2);
@@ -753,6 +754,84 @@ TEST_BOTH(interrupt__the_machine_runs_with_the_thread_s_mask_less_the_signal)
 	block(SIG_UNBLOCK, SIGUSR2);
 	OK(&w, call_for(0));
 	CHECK_EQ(w.machine->mask_sets, 3);
+	world_free(&w);
+}
+
+static int look_at_mask(void *cookie, const struct mote_value *arguments, mote_reply *reply)
+{
+	sigset_t mask;
+	(void)cookie;
+	(void)arguments;
+	(void)reply;
+	pthread_sigmask(SIG_SETMASK, NULL, &mask);
+	heard = (unsigned)sigismember(&mask, SIGRTMIN);
+	return 0;
+}
+
+TEST_BOTH(interrupt__a_call_that_nobody_can_end_leaves_the_signals_alone)
+{
+	ready_with_host(kind, &asking, look_at_mask);
+	for (unsigned i = 0; i < 3; i++) {
+		heard = 9;
+		OK(&w, call_for(0));
+		CHECK_EQ(heard, 0);
+	}
+	CHECK_EQ(w.machine->mask_sets, 0);
+	check_thread();
+	/* From here on somebody can. */
+	mote_interrupt *interrupt = mote_sandbox_interrupt(w.sandbox);
+	OK(&w, call_for(0));
+	CHECK_EQ(heard, 1);
+	CHECK_EQ(w.machine->mask_sets, 1);
+	check_thread();
+	mote_interrupt_unref(interrupt);
+	world_free(&w);
+}
+
+TEST_BOTH(interrupt__handlers_run_in_a_call_that_nobody_can_end)
+{
+	const struct double_guest guest = {NULL, raise_and_spin, NULL};
+	struct sigaction old, action = {.sa_handler = handle};
+	ready(kind, &guest);
+	sigaction(SIGUSR1, &action, &old);
+	handled = 0;
+	OK(&w, call_for(0));
+	CHECK_EQ(handled, 1);
+	CHECK_EQ(world_statistics(&w).exits_interrupted, 1);
+	CHECK_EQ(w.machine->mask_sets, 0);
+	check_thread();
+	sigaction(SIGUSR1, &old, NULL);
+	world_free(&w);
+}
+
+/* The first that can end the call asks for the object while it runs. */
+static struct sender late;
+
+static int make_sender(void *cookie, const struct mote_value *arguments, mote_reply *reply)
+{
+	(void)cookie;
+	(void)arguments;
+	(void)reply;
+	late = sender_start(w.sandbox);
+	return 0;
+}
+
+static void ask_host_and_spin(struct double_machine *m, struct mote__exit *exit)
+{
+	if (m->step == 0)
+		ask_host(m, exit);
+	else
+		spin(m, exit);
+}
+
+TEST_BOTH(interrupt__a_call_can_be_ended_from_when_a_host_function_wants_it)
+{
+	const struct double_guest guest = {NULL, ask_host_and_spin, NULL};
+	ready_with_host(kind, &guest, make_sender);
+	CHECK_EQ(w.machine->mask_sets, 0);
+	CANCELS(call_for(0));
+	CHECK_EQ(w.machine->mask_sets, 1);
+	sender_join(&late);
 	world_free(&w);
 }
 
@@ -785,24 +864,12 @@ TEST_BOTH(interrupt__the_mask_is_restored_after_failures)
 	world_free(&w);
 }
 
-/* In a host function the signal is blocked, so that no system call of the application ends early.
- */
-static int look_at_mask(void *cookie, const struct mote_value *arguments, mote_reply *reply)
-{
-	sigset_t mask;
-	(void)cookie;
-	(void)arguments;
-	(void)reply;
-	pthread_sigmask(SIG_SETMASK, NULL, &mask);
-	heard = (unsigned)sigismember(&mask, SIGRTMIN);
-	return 0;
-}
-
+/* So that no system call of the application ends early. */
 TEST_BOTH(interrupt__the_signal_is_blocked_in_host_functions)
 {
 	ready_with_host(kind, &asking, look_at_mask);
 	heard = 0;
-	OK(&w, call_for(0));
+	OK(&w, call_for(10000 * MS));
 	CHECK_EQ(heard, 1);
 	check_thread();
 	world_free(&w);

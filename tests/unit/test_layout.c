@@ -3,6 +3,7 @@
  * the tables that are built of them. */
 #include "core/layout.h"
 
+#include "base/math.h"
 #include "check.h"
 #include "core/confined.h"
 #include "tiny_guest.h"
@@ -18,6 +19,7 @@ static struct mote__layout layout;
 static struct mote_error err;
 static uint8_t *tables;
 static struct mote__write_set write_set;
+static uint64_t tables_used;
 
 static struct mote__layout_config config_for(const struct tiny_options *options)
 {
@@ -73,9 +75,13 @@ static void build(void)
 {
 	free(tables);
 	tables = aligned_alloc(4096, layout.tables_bytes);
-	memset(tables, 0x5A, layout.tables_bytes);
-	CHECK_EQ(mote__layout_build(&layout, tables, page_2_is_zero, NULL, &write_set),
-		 MOTE__PT_OK);
+	memset(tables, 0, layout.tables_bytes);
+	CHECK_EQ(
+		mote__layout_build(&layout, tables, page_2_is_zero, NULL, &write_set, &tables_used),
+		MOTE__PT_OK);
+	CHECK(tables_used <= layout.tables_bytes);
+	for (uint64_t i = tables_used; i < layout.tables_bytes; i++)
+		CHECK(((const uint8_t *)tables)[i] == 0);
 }
 
 static const struct mote__part *part(const char *name)
@@ -373,7 +379,7 @@ TEST(layout__pages_of_a_confined_guest_have_the_access_of_their_segments)
 	CHECK_EQ(part("code")->gva, 0x2000);
 	CHECK_EQ(part("data")->gva, 0x3000);
 	CHECK_EQ(part("data")->bytes, 0x2000);
-	CHECK_EQ(layout.cow_end_gva, 0x5000);
+	CHECK_EQ(layout.cow_end_gva, layout.heap_gva + layout.heap_bytes + PAGE);
 }
 
 TEST(layout__nothing_of_a_confined_guest_is_writable_and_executable)
@@ -449,9 +455,11 @@ TEST(layout__data_beyond_the_write_set_is_copied_on_write)
 	CHECK_EQ(write_set.count, MOTE__IMAGE_WRITE_SET_MAX);
 	/* Ten pages of data are in the write set. */
 	CHECK_EQ(leaf(0x3000 + 10 * PAGE), 1ull << 63 | (0x3000 + 10 * PAGE) | 0x265);
-	CHECK_EQ(layout.cow_end_gva, 0x3000 + 20 * PAGE);
+	CHECK_EQ(layout.cow_end_gva, layout.heap_gva + layout.heap_bytes + PAGE);
 	/* Pages that are zero share one. */
-	CHECK_EQ(mote__layout_build(&layout, tables, all_zero, NULL, &write_set), MOTE__PT_OK);
+	memset(tables, 0, layout.tables_bytes);
+	CHECK_EQ(mote__layout_build(&layout, tables, all_zero, NULL, &write_set, &tables_used),
+		 MOTE__PT_OK);
 	CHECK_EQ(leaf(0x3000 + 10 * PAGE), 1ull << 63 | layout.zero_gpa | 0x265);
 	CHECK_EQ(leaf(0x3000 + 19 * PAGE), 1ull << 63 | layout.zero_gpa | 0x265);
 	CHECK(layout.zero_gpa + PAGE == 0x1000 + layout.snapshot_bytes);
@@ -515,23 +523,62 @@ TEST(layout__tables_of_a_confined_guest_are_seen_through_themselves)
 	CHECK_EQ(t.entry_gpa, leaves);
 }
 
-TEST(layout__a_larger_heap_of_a_confined_guest_costs_no_tables)
+/* The leaf tables of this part, seen through themselves: all there, and empty. */
+static void check_space(const char *name)
+{
+	struct mote__pt_range range;
+	struct mote__pt_space s = space(&range);
+	const struct mote__part *p = part(name);
+	uint64_t end = p->gva + p->bytes;
+	for (uint64_t gva = p->gva; gva < end; gva = mote__round_up(gva + 1, 512 * PAGE)) {
+		struct mote__pt_translation t;
+		uint64_t entry = MOTE__SELF_GVA + gva / PAGE * 8;
+		CHECK_EQ(mote__pt_translate(&s, entry, &t), MOTE__PT_OK);
+		CHECK(t.effective.writable && !t.effective.user);
+		CHECK_EQ(leaf(gva), 0);
+	}
+}
+
+TEST(layout__all_leaf_tables_of_a_confined_guest_are_there_from_the_start)
+{
+	struct mote__layout_config c = confined();
+	c.stack_bytes = 5u << 20;
+	c.heap_bytes = (2ull << 30) + PAGE;
+	c.mapping_bytes = 1ull << 30;
+	MAKES(&c);
+	build();
+	CHECK_EQ(part("mappings")->gva, layout.mapping_gva);
+	CHECK_EQ(layout.cow_end_gva, layout.mapping_gva + layout.mapping_bytes);
+	check_space("stack");
+	check_space("heap");
+	check_space("mappings");
+	CHECK_EQ(leaf(layout.mapping_gva + layout.mapping_bytes), 0);
+	CHECK_EQ(leaf(layout.mapping_gva - PAGE), 0);
+}
+
+/* Tables that stay empty come last, where nothing is written: address space, not memory. */
+TEST(layout__a_larger_heap_of_a_confined_guest_costs_no_memory)
 {
 	struct mote__layout_config c = confined();
 	MAKES(&c);
-	uint64_t tables_bytes = layout.tables_bytes;
+	build();
+	uint64_t tables_bytes = layout.tables_bytes, used = tables_used;
 	uint64_t stack = layout.stack_gva, heap = layout.heap_gva;
 	c.heap_bytes = 512u << 20;
 	MAKES(&c);
 	CHECK_EQ(layout.heap_gva, heap);
 	CHECK_EQ(layout.stack_gva, stack);
-	/* One table more for each GiB, and for each 2 MiB of the edit log. */
-	CHECK_EQ(layout.tables_bytes, tables_bytes);
+	build();
+	CHECK_EQ(tables_used, used);
+	/* One leaf table for each 2 MiB; the first lies in one that is there. */
+	CHECK_EQ(layout.tables_bytes, tables_bytes + 256 * PAGE);
 	c.heap_bytes = 3ull << 30;
 	MAKES(&c);
-	CHECK(layout.tables_bytes <= tables_bytes + 6 * PAGE);
 	CHECK_EQ(layout.heap_gva, heap);
 	build();
+	/* One table more for each GiB, and for each 2 MiB of the edit log. */
+	CHECK(tables_used > used && tables_used <= used + 6 * PAGE);
+	CHECK(layout.tables_bytes <= tables_bytes + (3 * 512 + 6) * PAGE);
 }
 
 TEST(layout__scratch_of_a_confined_guest_holds_all_that_it_may_touch)
@@ -605,15 +652,16 @@ TEST(layout__a_fixed_confined_image_has_everything_behind_it)
 
 TEST(layout__a_confined_guest_stays_in_the_lower_half)
 {
-	/* Image, PEB, stack, heap and their guards take 0x77000 bytes. */
+	/* Image, PEB, stack, heap and the guards around them and the mappings take 0x78000 bytes.
+	 */
 	const uint64_t end = 0x7FFFFFFFF000;
 	struct mote__layout_config c = config_for(&(struct tiny_options){
-		.is_confined = true, .is_fixed = true, .base_va = end - 0x77000});
+		.is_confined = true, .is_fixed = true, .base_va = end - 0x78000});
 	MAKES(&c);
-	CHECK_EQ(layout.heap_gva + layout.heap_bytes + PAGE, end);
+	CHECK_EQ(layout.mapping_gva + PAGE, end);
 	c.heap_bytes++;
 	REFUSES(&c, MOTE_ETOOBIG,
-		"image, stack and heap end at 0x800000000000, behind 0x7ffffffff000");
+		"image, stack, heap and mappings end at 0x800000000000, behind 0x7ffffffff000");
 }
 
 /* ---- both ------------------------------------------------------------------------------------ */
@@ -627,7 +675,8 @@ static void check_parts(void)
 		const struct mote__part *p = &layout.parts[i];
 		bool is_data = layout.is_confined && p->attributes.cow && p->gva < layout.peb_gva;
 		bool is_view = strcmp(p->name, "system leaves") == 0;
-		for (uint64_t at = 0; at < p->bytes && p->kind != MOTE__PART_DEMAND; at += PAGE) {
+		bool is_empty = p->kind == MOTE__PART_DEMAND || p->kind == MOTE__PART_SPACE;
+		for (uint64_t at = 0; at < p->bytes && !is_empty; at += PAGE) {
 			struct mote__pt_translation t;
 			CHECK_EQ(mote__pt_translate(&s, p->gva + at + 5, &t), MOTE__PT_OK);
 			CHECK_EQ(t.effective.user, p->attributes.user);
@@ -668,7 +717,9 @@ TEST(layout__tables_fit_for_random_sizes)
 		c.init_bytes = check_random(&seed) % (3u << 20);
 		if (c.is_confined)
 			c.stack_bytes = PAGE + check_random(&seed) % (4u << 20);
-		else
+		if (c.is_confined && n % 4 == 1)
+			c.mapping_bytes = check_random(&seed) % (64u << 20);
+		if (!c.is_confined)
 			c.scratch_bytes = (2u << 20) + check_random(&seed) % 512 * PAGE;
 		MAKES(&c);
 		build();

@@ -241,7 +241,8 @@ TEST(memory__demand_pages_read_as_zero_and_cost_nothing)
 	world_free(&w);
 }
 
-/* A heap that leaves the first 2 MiB, where the image has its leaf table, and an address there. */
+/* A heap that leaves the first 2 MiB, whose leaf table it shares with the image, and an address in
+ * another leaf table. */
 static const struct mote_snapshot_options large_heap = {.size = sizeof large_heap,
 							.heap_bytes = 16u << 20};
 #define FAR 0x800000ull
@@ -252,8 +253,7 @@ TEST(memory__demand_pages_take_frames_when_written)
 	uint64_t used = world_statistics(&w).frames_used;
 	unsigned unmaps = w.machine->unmaps;
 	OK(&w, write_at(FAR + 100, 2 * PAGE));
-	/* Three pages, and the table for them. */
-	CHECK_EQ(world_statistics(&w).frames_used, used + 4);
+	CHECK_EQ(world_statistics(&w).frames_used, used + 3);
 	CHECK_MEM(double_gva(w.machine, FAR + 100, PAGE - 100), block, PAGE - 100);
 	CHECK_EQ(*double_gva(w.machine, FAR + 99, 1), 0);
 	/* What was not there need not be forgotten. */
@@ -267,13 +267,12 @@ TEST(memory__edits_are_logged_as_the_guest_s_own)
 {
 	ready_with(CONFINED, &large_heap, 0);
 	const struct mote__layout *l = &w.snapshot->layout;
-	uint64_t used = world_statistics(&w).frames_used, entry[3];
+	uint64_t used = world_statistics(&w).frames_used, entry[2];
 	OK(&w, write_at(FAR, 1));
 	OK(&w, write_at(TINY_DATA_GVA + 14 * PAGE, 1));
 	memcpy(entry, w.sandbox->scratch + l->log_offset + used * 8, sizeof entry);
-	CHECK_EQ(entry[0], MOTE__SELF_TABLE_GVA + (FAR >> 21) * 8);
-	CHECK_EQ(entry[1], FAR / PAGE);
-	CHECK_EQ(entry[2], TINY_DATA_GVA / PAGE + 14);
+	CHECK_EQ(entry[0], FAR / PAGE);
+	CHECK_EQ(entry[1], TINY_DATA_GVA / PAGE + 14);
 	world_free(&w);
 }
 
@@ -310,14 +309,14 @@ TEST(memory__a_write_maps_more_frames_when_it_needs_them)
 
 TEST(memory__memory_max_bounds_writes)
 {
-	/* 12 frames of the write set; 1 table and 3 pages more. */
+	/* 12 frames of the write set; 4 pages more. */
 	ready_with(CONFINED, &large_heap, 16 * PAGE);
-	FAILS(&w, write_at(FAR, 3 * PAGE + 1), MOTE_ENOMEM);
+	FAILS(&w, write_at(FAR, 4 * PAGE + 1), MOTE_ENOMEM);
 	CHECK_STR(w.err.message, "the guest has no free frame left: memory_max");
 	CHECK_EQ(world_statistics(&w).frames_used, 12);
-	OK(&w, write_at(FAR, 3 * PAGE));
+	OK(&w, write_at(FAR, 4 * PAGE));
 	CHECK_EQ(world_statistics(&w).frames_used, 16);
-	FAILS(&w, write_at(FAR + 3 * PAGE, 1), MOTE_ENOMEM);
+	FAILS(&w, write_at(FAR + 4 * PAGE, 1), MOTE_ENOMEM);
 	OK(&w, write_at(FAR, PAGE));
 	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);
 	world_free(&w);
@@ -539,7 +538,7 @@ TEST(memory__tables_in_shared_memory_are_not_written)
 	memset(&w, 0, sizeof w);
 	w.hypervisor = double_make(&good);
 	w.hypervisor->is_closed = &w.is_closed;
-	OK(&w, mote__engine_on(&w.hypervisor->base, SIGRTMIN, &w.engine, &w.err));
+	OK(&w, mote__engine_on(&w.hypervisor->base, SIGRTMIN, 0, &w.engine, &w.err));
 	OK(&w, mote_host_create(&w.host, &w.err));
 	/* Init data that is a page of leaves, all of them copy-on-write. */
 	for (size_t i = 0; i < PAGE; i += 8)

@@ -138,7 +138,7 @@ TEST(snapshot__options_are_used)
 	CHECK_EQ(i.output_bytes, 0x5000);
 	CHECK_EQ(i.heap_bytes, 0x1234);
 	CHECK_EQ(i.scratch_bytes, 0x60000);
-	CHECK(snapshot->msr_count == 2 && snapshot->msrs[1] == 0xC0000080);
+	CHECK(snapshot->image->msr_count == 2 && snapshot->image->msrs[1] == 0xC0000080);
 	CHECK_MEM(snapshot->memory + snapshot->layout.init_gpa, "hello\0", 6);
 	drop();
 }

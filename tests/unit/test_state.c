@@ -24,7 +24,7 @@ static void world_with_data(enum world_kind kind, const struct double_guest *gue
 
 struct permissions {
 	uint32_t state;
-	bool call, read, write;
+	bool call, read, write, take, restore;
 };
 
 static void answer(struct double_machine *m, struct mote__exit *exit)
@@ -60,12 +60,33 @@ static void check_free_ones(const struct permissions *p)
 		CHECK_EQ(mote_sandbox_state(w.sandbox), p->state); \
 	} while (0)
 
+/* Taking changes no state. To be restored is to be what the snapshot is; here only who may. */
+static void check_snapshots(const struct permissions *p)
+{
+	mote_snapshot *s = NULL;
+	EXPECT(p->take, mote_snapshot_take(w.sandbox, NULL, &s, &w.err));
+	CHECK((s != NULL) == p->take);
+	mote_snapshot_unref(s);
+	if (!p->restore)
+		EXPECT(false, mote_sandbox_restore(w.sandbox, w.snapshot, NULL, &w.err));
+}
+
+/* Every state that may be restored, ends where a new sandbox begins. */
+static void check_restore(void)
+{
+	OK(&w, mote_sandbox_restore(w.sandbox, w.snapshot, NULL, &w.err));
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_NEW);
+	OK(&w, mote_sandbox_start(w.sandbox, 0, &w.err));
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);
+}
+
 static void check_permissions(const struct permissions *p)
 {
 	uint8_t byte = 0x77;
 	check_free_ones(p);
 	EXPECT(p->read, mote_sandbox_read(w.sandbox, TINY_DATA_GVA, &byte, 1, &w.err));
 	EXPECT(p->write, mote_sandbox_write(w.sandbox, TINY_DATA_GVA, &byte, 1, &w.err));
+	check_snapshots(p);
 	if (p->state == MOTE_STATE_NEW)
 		return;
 	EXPECT(p->call, world_call(&w, MOTE_VOID, NULL));
@@ -77,18 +98,19 @@ static const struct mote_sandbox_options with_data = {.size = sizeof with_data, 
 
 TEST_BOTH(state__a_new_sandbox)
 {
-	const struct permissions p = {MOTE_STATE_NEW, true, true, true};
+	const struct permissions p = {MOTE_STATE_NEW, true, true, true, true, true};
 	world_with_data(kind, &good);
 	world_sandbox(&w, &with_data);
 	check_permissions(&p);
 	OK(&w, world_call(&w, MOTE_VOID, NULL));
 	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);
+	check_restore();
 	world_free(&w);
 }
 
 TEST_BOTH(state__a_ready_sandbox)
 {
-	const struct permissions p = {MOTE_STATE_READY, true, true, true};
+	const struct permissions p = {MOTE_STATE_READY, true, true, true, true, true};
 	world_with_data(kind, &good);
 	world_sandbox(&w, &with_data);
 	OK(&w, mote_sandbox_start(w.sandbox, 0, &w.err));
@@ -103,7 +125,8 @@ static unsigned host_calls;
 
 static int look_at_own(void *cookie, const struct mote_value *arguments, mote_reply *reply)
 {
-	static const struct permissions permissions = {MOTE_STATE_RUNNING, false, false, false};
+	static const struct permissions permissions = {
+		MOTE_STATE_RUNNING, false, false, false, false, false};
 	const struct permissions *p = &permissions;
 	(void)cookie;
 	(void)arguments;
@@ -189,7 +212,7 @@ static void abort_now(struct double_machine *m, struct mote__exit *exit)
 
 TEST_BOTH(state__a_poisoned_sandbox)
 {
-	const struct permissions p = {MOTE_STATE_POISONED, false, true, false};
+	const struct permissions p = {MOTE_STATE_POISONED, false, true, false, false, true};
 	const struct double_guest guest = {NULL, abort_now, NULL};
 	world_with_data(kind, &guest);
 	world_sandbox(&w, &with_data);
@@ -198,12 +221,13 @@ TEST_BOTH(state__a_poisoned_sandbox)
 	FAILS(&w, world_call(&w, MOTE_VOID, NULL), MOTE_ESTATE);
 	CHECK_STR(w.err.message, "The sandbox was poisoned");
 	CHECK_EQ(w.err.poisoned, 1);
+	check_restore();
 	world_free(&w);
 }
 
 TEST_BOTH(state__a_broken_sandbox)
 {
-	const struct permissions p = {MOTE_STATE_BROKEN, false, false, false};
+	const struct permissions p = {MOTE_STATE_BROKEN, false, false, false, false, false};
 	world_with_data(kind, &good);
 	world_sandbox(&w, &with_data);
 	OK(&w, mote_sandbox_start(w.sandbox, 0, &w.err));
@@ -512,10 +536,12 @@ TEST_BOTH(state__a_run_error_poisons)
 
 TEST_BOTH(state__a_refused_mask_does_not_poison)
 {
+	const struct mote_call timed = {
+		.size = sizeof timed, .function = "f", .timeout_ns = 10000000000};
 	world_make(&w, kind, &good);
 	world_sandbox(&w, NULL);
 	w.hypervisor->fail = DOUBLE_SET_MASK;
-	FAILS(&w, world_call(&w, MOTE_VOID, NULL), MOTE_ESYSTEM);
+	FAILS(&w, mote_sandbox_call(w.sandbox, &timed, NULL, &w.err), MOTE_ESYSTEM);
 	CHECK_EQ(w.err.poisoned, 0);
 	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_NEW);
 	w.hypervisor->fail = 0;
@@ -670,8 +696,8 @@ TEST_BOTH(state__every_exit_is_counted)
 	world_sandbox(&w, NULL);
 	OK(&w, world_call(&w, MOTE_VOID, NULL));
 	const struct mote_statistics s = world_statistics(&w);
-	/* Initialise, six exits of the call, the library's probe. */
-	CHECK_EQ(s.vm_entries, 1 + 6 + (kind == CONFINED));
+	/* Initialise, six exits of the call, the library's two probes. */
+	CHECK_EQ(s.vm_entries, 1 + 6 + 2 * (kind == CONFINED));
 	CHECK_EQ(s.exits_halt, 2);
 	CHECK_EQ(s.exits_call, 1);
 	CHECK_EQ(s.exits_log, 1);
@@ -695,7 +721,8 @@ TEST_BOTH(state__a_call_costs_one_ioctl)
 	/* A stock guest's FPU is reset by one more. */
 	CHECK_EQ(after.vcpu_ioctls - before.vcpu_ioctls, kind == STOCK ? 20 : 10);
 	CHECK_EQ(after.calls - before.calls, 10);
-	CHECK_EQ(w.machine->mask_sets, 1);
+	/* Nobody can interrupt it. */
+	CHECK_EQ(w.machine->mask_sets, 0);
 	world_free(&w);
 }
 
@@ -723,8 +750,8 @@ TEST(state__statistics_of_another_size)
 	world_ready(&w, CONFINED, &good);
 	memset(&more, 0x5A, sizeof more);
 	mote_sandbox_get_statistics(w.sandbox, &more.s, sizeof more);
-	CHECK(more.s.vm_entries == 2 && more.tail == 0);
+	CHECK(more.s.vm_entries == 3 && more.tail == 0);
 	mote_sandbox_get_statistics(w.sandbox, (struct mote_statistics *)(void *)less, 8);
-	CHECK(less[0] == 2 && less[1] == 0x5A);
+	CHECK(less[0] == 3 && less[1] == 0x5A);
 	world_free(&w);
 }

@@ -20,6 +20,7 @@ TEST(value__names_every_code)
 		{MOTE_EADDR, "MOTE_EADDR"},
 		{MOTE_ETYPE, "MOTE_ETYPE"},
 		{MOTE_EIMPORT, "MOTE_EIMPORT"},
+		{MOTE_ESNAPSHOT, "MOTE_ESNAPSHOT"},
 		{MOTE_ENOMEM, "MOTE_ENOMEM"},
 		{MOTE_ENOKVM, "MOTE_ENOKVM"},
 		{MOTE_ESYSTEM, "MOTE_ESYSTEM"},
@@ -28,7 +29,7 @@ TEST(value__names_every_code)
 		{MOTE_EPROTOCOL, "MOTE_EPROTOCOL"},
 		{MOTE_ECANCELED, "MOTE_ECANCELED"},
 		{1, "unknown"},
-		{-8, "unknown"},
+		{-9, "unknown"},
 		{-44, "unknown"},
 	};
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -72,6 +72,29 @@ TEST(vcpu__syscall_goes_to_the_library_s_page)
 	CHECK_EQ(list.msr[2].value, 0x47700);
 }
 
+TEST(vcpu__a_reset_writes_what_instructions_can_exchange)
+{
+	struct mote__msr_list list, confined;
+	mote__msrs_reset(&list, false);
+	CHECK_EQ(list.count, 1);
+	CHECK_EQ(list.msr[0].index, 0xC0000102);
+	CHECK_EQ(list.msr[0].value, 0);
+	mote__msrs_confined(&confined);
+	mote__msrs_reset(&list, true);
+	CHECK_EQ(list.count, confined.count + 1);
+	CHECK_MEM(list.msr, confined.msr, confined.count * sizeof *list.msr);
+	CHECK_EQ(list.msr[confined.count].index, 0xC0000102);
+	CHECK_EQ(list.msr[confined.count].value, 0);
+}
+
+TEST(vcpu__the_registers_of_a_reset_leave_room_for_those_that_are_declared)
+{
+	struct mote__msr_list list;
+	mote__msrs_reset(&list, true);
+	/* And for the time stamp counter. */
+	CHECK(list.count + 1 + MOTE__MSR_ALLOW_MAX - 1 <= MOTE__MSRS_MAX);
+}
+
 /* ---- what a sandbox does with them ----------------------------------------------------------- */
 
 static struct mote__general first, second;
@@ -195,7 +218,8 @@ TEST(vcpu__a_confined_guest_is_entered_through_the_prologue)
 	struct world w;
 	world_ready(&w, CONFINED, &keeper);
 	const struct mote__layout *l = &w.snapshot->layout;
-	const struct mote__general initialise = {.rip = MOTE__PROLOGUE_GVA,
+	/* Whatever the machine served before: the first entry also loads selectors and bases. */
+	const struct mote__general initialise = {.rip = MOTE__RESET_GVA,
 						 .rax = 7,
 						 .rbx = TINY_RING3_GVA,
 						 .rsp = l->stack_gva + l->stack_bytes,
@@ -222,12 +246,13 @@ TEST(vcpu__a_confined_guest_is_entered_through_the_prologue)
 	world_free(&w);
 }
 
-TEST(vcpu__vector_state_is_probed_once_an_engine)
+/* What vector state there is, and whether ring 3 can leave 64-bit mode. */
+TEST(vcpu__the_processor_is_probed_once_an_engine)
 {
 	struct world w;
 	mote_sandbox *other;
 	world_ready(&w, CONFINED, &keeper);
-	CHECK_EQ(w.machine->probes, 1);
+	CHECK_EQ(w.machine->probes, 2);
 	OK(&w, mote_sandbox_create(w.engine, w.snapshot, w.host, NULL, &other, &w.err));
 	OK(&w, mote_sandbox_start(other, 0, &w.err));
 	CHECK_EQ(w.hypervisor->machine->probes, 0);

@@ -61,11 +61,11 @@ page_fault:
 	jae	fatal_page_fault
 	movabs	$MOTE__SELF_GVA, %rdx
 	lea	(%rdx,%rax,8), %rdx
-	mov	(%rdx), %rcx
-	test	$MOTE__LEAF_COW_BIT, %ecx
-	jz	fatal_page_fault
 	testb	$2, 32(%rsp)			/* W: reading or executing it is what is not allowed */
 	jz	fatal_page_fault
+	mov	(%rdx), %rcx
+	test	$MOTE__LEAF_COW_BIT, %ecx
+	jz	old_translation
 	mov	%rcx, window_entry(%rip)	/* old leaf: user, read-only, no-execute */
 	invlpg	window(%rip)
 	take_frame
@@ -76,7 +76,8 @@ page_fault:
 	lea	frame_copy(%rip), %rsp
 	iretq
 
-/* Not present: heap and stack are filled with zero frames (frames are zero when handed out). */
+/* Not present: heap and stack are filled with zero frames (frames are zero when handed out). All
+ * leaf tables of that range are there. */
 demand_zero:
 	mov	%rax, %rcx
 	sub	params + MOTE__PARAMS_HEAP_FIRST(%rip), %rcx
@@ -86,27 +87,22 @@ demand_zero:
 	sub	params + MOTE__PARAMS_STACK_FIRST(%rip), %rcx
 	cmp	params + MOTE__PARAMS_STACK_PAGES(%rip), %rcx
 	jae	fatal_page_fault
-1:	mov	%rax, %rcx
-	shr	$9, %rcx
-	movabs	$MOTE__SELF_TABLE_GVA, %rdx
-	lea	(%rdx,%rcx,8), %rdx
-	testb	$1, (%rdx)
-	jz	new_table
-2:	take_frame
+1:	take_frame
 	mov	%rax, (%rsi)
 	movabs	$MOTE__SELF_GVA, %rdx
 	mov	%rcx, (%rdx,%rax,8)
 	lea	frame_return(%rip), %rsp
 	iretq
 
-/* A leaf table for the range: takes a frame like a leaf does, and is logged by the address of the
- * entry that it went to. RDX = that address. */
-new_table:
-	take_frame
-	mov	%rdx, (%rsi)
-	btr	$63, %rcx			/* no-execute is the leaf's */
-	mov	%rcx, (%rdx)
-	jmp	2b
+/* The leaf is writable: between two calls the host gave the page its frame, and the processor still
+ * had the leaf from before. It showed the same bytes until now. */
+old_translation:
+	test	$2, %cl
+	jz	fatal_page_fault
+	mov	%cr2, %rcx
+	invlpg	(%rcx)
+	lea	frame_return(%rip), %rsp
+	iretq
 
 fatal_page_fault:
 	mov	$14, %eax
@@ -179,6 +175,7 @@ frame_return:
 	 * where to go. Leaves no trace of an earlier call in x87, MXCSR and vector registers
 	 * (Intel SDM volume 1, 13.8: a component whose XSTATE_BV bit is clear is initialised).
 	 */
+prologue:
 	mov	%rdx, %r10
 	xor	%edx, %edx
 	test	%eax, %eax
@@ -231,6 +228,29 @@ frame_return:
 	xgetbv
 	out	%eax, $108
 	ud2
+
+	/*
+	 * The first start after a restore or as a fork: what ring 3 can change of segments, too. R11 =
+	 * FS base, R9 = GS base; both are zero behind it.
+	 */
+	.org	MOTE__SYSTEM_USER_PAGE * 0x1000 + 0x1C0
+	mov	$MOTE__SS3, %r10d
+	mov	%r10d, %ds
+	mov	%r10d, %es
+	mov	%r10d, %fs
+	mov	%r10d, %gs
+	wrfsbase %r11
+	wrgsbase %r9
+	xor	%r11d, %r11d
+	xor	%r9d, %r9d
+	jmp	prologue
+
+	/* Likewise: is there a descriptor for 32-bit code? #GP where it is refused, #PF in the null page
+	 * where it is not. */
+	.org	MOTE__SYSTEM_USER_PAGE * 0x1000 + 0x200
+	pushq	$MOTE__CS32
+	pushq	$0
+	lretq
 
 	.org	MOTE__SYSTEM_USER_PAGE * 0x1000 + MOTE__FPU_IMAGE_OFFSET
 fpu_image:					/* 576 bytes: legacy area and XSAVE header, 64-aligned */

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory objects: the one kind of memory that snapshots consist of. Written once, sealed, then
+ * mapped by whoever has a reference. Nobody can write to one afterwards.
+ */
+#include "vm/objects.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/math.h"
+#include "base/sys.h"
+
+int mote__object_fail(struct mote_error *err, int rc, const char *what, uint64_t bytes)
+{
+	bool is_resource =
+		rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC || rc == -EAGAIN;
+	return mote__fail_system(err, is_resource ? MOTE_ENOMEM : MOTE_ESYSTEM, -rc,
+				 "%s of 0x%llx bytes", what, (unsigned long long)bytes);
+}
+
+int mote__object_create(const char *name, uint64_t bytes, struct mote__object **object,
+			struct mote_error *err)
+{
+	struct mote__object *o = mote__alloc(1, sizeof *o);
+	if (!o)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	o->references = 1;
+	o->bytes = bytes;
+	o->fd = mote__sys_memory_object(name, bytes);
+	int rc = o->fd < 0 ? o->fd : mote__sys_object_id(o->fd, &o->id);
+	if (rc < 0) {
+		mote__object_unref(o);
+		return mote__object_fail(err, rc, name, bytes);
+	}
+	*object = o;
+	return MOTE_OK;
+}
+
+int mote__object_write(struct mote__object *object, uint64_t offset, const void *const *pages,
+		       uint64_t count, struct mote_error *err)
+{
+	int rc = mote__sys_write_pages(object->fd, offset, pages, count, MOTE_PAGE_BYTES);
+	return rc < 0 ? mote__object_fail(err, rc, "writing a snapshot", count * MOTE_PAGE_BYTES)
+		      : MOTE_OK;
+}
+
+int mote__object_seal(struct mote__object *object, struct mote_error *err)
+{
+	int rc = mote__sys_seal(object->fd);
+	return rc < 0 ? mote__object_fail(err, rc, "sealing a snapshot", object->bytes) : MOTE_OK;
+}
+
+struct mote__object *mote__object_ref(struct mote__object *object)
+{
+	atomic_fetch_add_explicit(&object->references, 1, memory_order_relaxed);
+	return object;
+}
+
+void mote__object_unref(struct mote__object *object)
+{
+	if (!object || atomic_fetch_sub_explicit(&object->references, 1, memory_order_acq_rel) != 1)
+		return;
+	mote__sys_close(object->fd);
+	mote__free(object);
+}
