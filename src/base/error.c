@@ -59,21 +59,21 @@ static void fill(struct mote_error *err, int code, const char *format, va_list a
 	clean(err->message);
 }
 
-int mote__fail(struct mote_error *err, int code, const char *format, ...)
-{
-	if (err) {
-		va_list arguments;
-		va_start(arguments, format);
-		fill(err, code, format, arguments);
-		va_end(arguments);
-	}
-	return code;
-}
-
-int mote__fail_system(struct mote_error *err, int code, int system_errno, const char *format, ...)
+void mote__error_fill(struct mote_error *err, int code, const char *format, ...)
 {
 	if (!err)
-		return code;
+		return;
+	va_list arguments;
+	va_start(arguments, format);
+	fill(err, code, format, arguments);
+	va_end(arguments);
+}
+
+void mote__error_fill_system(struct mote_error *err, int code, int system_errno, const char *format,
+			     ...)
+{
+	if (!err)
+		return;
 	va_list arguments;
 	va_start(arguments, format);
 	fill(err, code, format, arguments);
@@ -85,5 +85,4 @@ int mote__fail_system(struct mote_error *err, int code, int system_errno, const 
 	(void)snprintf(text, sizeof text, ": %s", meaning ? meaning : "unknown error");
 	(void)snprintf(err->message + used, sizeof err->message - used, "%s", text);
 	clean(err->message);
-	return code;
 }

@@ -42,7 +42,7 @@ int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, uint
 	int rc = e ? mote__bag_create(pool_max, &e->pool) : -1;
 	if (rc == 0)
 		rc = mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive);
-	if (rc < 0) {
+	if (!alive) {
 		if (e)
 			mote__bag_destroy(e->pool);
 		mote__free(e);

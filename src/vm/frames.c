@@ -56,9 +56,9 @@ static uint64_t frames_for(const mote_sandbox *sandbox, const mote_snapshot *s,
 	}
 	if (frames >= min)
 		return frames;
+	const unsigned long long least = fixed + min * MOTE_PAGE_BYTES;
 	(void)mote__fail(err, MOTE_EINVAL, "memory_max is 0x%llx, at least 0x%llx",
-			 (unsigned long long)memory_max,
-			 (unsigned long long)(fixed + min * MOTE_PAGE_BYTES));
+			 (unsigned long long)memory_max, least);
 	return 0;
 }
 

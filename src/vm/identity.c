@@ -183,12 +183,12 @@ static void add_registers(struct identity *id)
 		const uint64_t bases[] = {r->fs.base, r->gs.base};
 		add_numbers(&id->digest, bases, 2);
 	} else if (s->is_ready) {
-		const struct mote__segment *const segments[] = {&r->cs, &r->ds, &r->es, &r->fs,
-								&r->gs, &r->ss, &r->tr, &r->ldt};
+		const struct mote__segment segments[] = {r->cs, r->ds, r->es, r->fs,
+							 r->gs, r->ss, r->tr, r->ldt};
 		const uint64_t numbers[] = {r->gdt_base, r->gdt_limit, r->idt_base, r->idt_limit,
 					    r->cr0,      r->cr2,       r->cr4,      r->efer};
 		for (size_t i = 0; i < sizeof segments / sizeof *segments; i++)
-			add_segment(&id->digest, segments[i]);
+			add_segment(&id->digest, &segments[i]);
 		add_numbers(&id->digest, numbers, sizeof numbers / sizeof *numbers);
 	}
 	add_number(&id->digest, s->image->msr_count);

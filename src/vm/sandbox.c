@@ -459,8 +459,10 @@ static int attach(mote_sandbox *sandbox, const struct mote_sandbox_options *o,
 {
 	int rc = set_options(sandbox, o, err);
 	/* A shell may have more in its frames than this owner may use. */
-	if (rc == MOTE_OK && sandbox->placed > mote__members_max(sandbox, sandbox->snapshot))
+	if (rc == MOTE_OK && sandbox->placed > mote__members_max(sandbox, sandbox->snapshot)) {
 		rc = mote__sandbox_install(sandbox, sandbox->snapshot, true, err);
+		sandbox->is_fatal = rc < 0;
+	}
 	if (rc == MOTE_OK)
 		rc = mote__interrupt_create(sandbox->engine->signal_number, &sandbox->interrupt,
 					    err);

@@ -119,11 +119,12 @@ static int read_pages(const mote_snapshot *s, uint64_t gva, uint8_t *buffer, siz
 		const uint8_t *page;
 		uint64_t inside = (gva + at) % MOTE_PAGE_BYTES;
 		piece = MOTE_PAGE_BYTES - inside < len - at ? MOTE_PAGE_BYTES - inside : len - at;
-		if (!mote__snapshot_page(s, gva + at, &page)) {
+		const unsigned long long from = gva + at;
+		if (!mote__snapshot_page(s, from, &page)) {
 			int rc = mote__fail(err, MOTE_EADDR, "guest address 0x%llx is not mapped",
-					    (unsigned long long)(gva + at));
+					    from);
 			if (err)
-				err->fault_gva = gva + at;
+				err->fault_gva = from;
 			return rc;
 		}
 		if (buffer && page)

@@ -7,6 +7,7 @@
  */
 #include "vm/take.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +86,7 @@ static void add(struct take *t, uint64_t gva, const uint8_t *bytes, bool is_writ
 	bool was_there = mote__snapshot_page(t->parent, gva, &before);
 	bool is_same = was_there && (before ? memcmp(before, bytes, PAGE) == 0 : is_zero(bytes));
 	uint64_t entry;
+	assert(t->edits && t->pages && t->edit_count < t->capacity);
 	if (is_same && (!old || is_in_layers(t->parent, old_gpa))) {
 		return;
 	} else if (is_same && before) {

@@ -424,7 +424,7 @@ static void do_guest(const struct algebra_op *op)
 	script.first = op->b % PAGES;
 	script.word = op->b % WORDS;
 	script.end = op->b >= 0xF8 ? ERROR : HALT;
-	if (op->b & 0x40)
+	if (op->b >= 0xC0)
 		stub_flush((const void *)b->s->machine);
 	call(b);
 	check_box(b);

@@ -88,8 +88,8 @@ static inline bool snap_is_own(const struct mote_region *r)
 {
 	static const char *const names[] = {
 		"parameters",  "system leaves", "edit log",      "interrupt stack", "run info",
-		"copy window", "input buffer",  "output buffer", "mappings",        "ring-0 code",
-		"GDT and TSS", "IDT",           "entry code"};
+		"copy window", "input buffer",  "output buffer", "mappings",        "scratch",
+		"ring-0 code", "GDT and TSS",   "IDT",           "entry code"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(r->name, names[i]) == 0)
 			return true;

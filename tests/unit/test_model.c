@@ -122,20 +122,37 @@ static uint8_t choose(uint64_t *state)
 	return what;
 }
 
+static bool has_page(uint8_t what)
+{
+	return what == ALGEBRA_GUEST || what == ALGEBRA_WRITE || what == ALGEBRA_POISON;
+}
+
 static void generate(struct algebra_op *program, uint64_t seed)
 {
 	uint64_t state = seed | 1;
 	/* Few sandboxes and snapshots meet one another more often. */
 	unsigned mask = check_random(&state) % 2 ? 1 : 7;
+	const struct algebra_op *last = NULL;
+	unsigned first = (unsigned)(check_random(&state) >> 8) % 100;
 	for (size_t i = 0; i < OPERATIONS; i++) {
 		uint64_t bits = check_random(&state) >> 8;
 		program[i] = (struct algebra_op){choose(&state), (uint8_t)(bits & mask),
 						 (uint8_t)(bits >> 8), (uint8_t)(bits >> 16)};
 		if (program[i].what == ALGEBRA_RESTORE && mask == 1)
 			program[i].b &= 3;
-		if (i < 3)
-			program[i].what = ALGEBRA_FORK;
+		/* And few pages, which are read by one and written by another. */
+		if (!has_page(program[i].what))
+			continue;
+		if (bits >> 24 & 1)
+			program[i].b = (uint8_t)(first + program[i].b % 6);
+		if (last && bits >> 25 & 1) {
+			program[i].a = last->a;
+			program[i].b = last->b;
+		}
+		last = &program[i];
 	}
+	for (size_t i = 0; i < 3; i++)
+		program[i].what = ALGEBRA_FORK;
 }
 
 static uint64_t number(const char *name, uint64_t otherwise)
@@ -204,4 +221,10 @@ TEST(model__a_replaced_machine_has_no_mappings)
 {
 	HOLDS({ALGEBRA_FORK, 0, 0, 0x02}, {ALGEBRA_MAP, 0, 1, 0x81}, {ALGEBRA_POISON, 0, 1, 0x80},
 	      {ALGEBRA_RESTORE, 0, 0, 0}, {ALGEBRA_MAP, 0, 0, 0x02}, {ALGEBRA_RESTORE, 0, 0, 0});
+}
+
+TEST(model__a_host_write_to_a_page_that_was_read_is_seen)
+{
+	HOLDS({ALGEBRA_FORK, 0, 0, 0x02}, {ALGEBRA_GUEST, 0, 15, 0x00},
+	      {ALGEBRA_WRITE, 0, 15, 0x80}, {ALGEBRA_GUEST, 0, 15, 0x00});
 }
