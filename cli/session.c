@@ -238,17 +238,13 @@ static const struct counter {
 	{                                                       \
 #field, offsetof(struct mote_statistics, field) \
 	}
-	COUNTER(vm_entries),      COUNTER(vcpu_ioctls),
-	COUNTER(exits_halt),      COUNTER(exits_call),
-	COUNTER(exits_log),       COUNTER(exits_print),
-	COUNTER(exits_abort),     COUNTER(exits_exception),
-	COUNTER(exits_memory),    COUNTER(exits_interrupted),
-	COUNTER(exits_other),     COUNTER(host_faults),
-	COUNTER(calls),           COUNTER(bytes_in),
-	COUNTER(bytes_out),       COUNTER(frames_used),
-	COUNTER(frames_max),      COUNTER(restores),
-	COUNTER(restores_strict), COUNTER(switches),
-	COUNTER(restore_pages),   COUNTER(restore_drops),
+	COUNTER(vm_entries),        COUNTER(vcpu_ioctls),     COUNTER(exits_halt),
+	COUNTER(exits_call),        COUNTER(exits_log),       COUNTER(exits_print),
+	COUNTER(exits_abort),       COUNTER(exits_exception), COUNTER(exits_memory),
+	COUNTER(exits_interrupted), COUNTER(exits_other),     COUNTER(calls),
+	COUNTER(bytes_in),          COUNTER(bytes_out),       COUNTER(frames_used),
+	COUNTER(frames_max),        COUNTER(restores),        COUNTER(restores_strict),
+	COUNTER(switches),          COUNTER(restore_pages),   COUNTER(restore_drops),
 #undef COUNTER
 };
 

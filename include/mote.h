@@ -787,7 +787,6 @@ struct mote_statistics {
 	uint64_t exits_memory;    /* more frames asked for */
 	uint64_t exits_interrupted;
 	uint64_t exits_other;         /* MMIO, unknown ports, shutdown, ... */
-	uint64_t host_faults;         /* page faults of the guest that the host resolved: 0 */
 	uint64_t calls;               /* calls that the guest ended */
 	uint64_t bytes_in, bytes_out; /* messages copied to and from the guest */
 	uint64_t frames_used;         /* now: private frames, the write set's among them */

@@ -18,7 +18,6 @@ static struct mote_statistics since(const struct system *s, const struct mote_st
 	d.exits_exception -= start->exits_exception;
 	d.exits_interrupted -= start->exits_interrupted;
 	d.exits_other -= start->exits_other;
-	d.host_faults -= start->host_faults;
 	d.frames_used -= start->frames_used;
 	d.calls -= start->calls;
 	d.bytes_in -= start->bytes_in;
@@ -37,7 +36,6 @@ static void open_second(struct system *s, const char *guest)
 
 static void check_quiet(const struct mote_statistics *d)
 {
-	CHECK_EQ(d->host_faults, 0);
 	CHECK_EQ(d->exits_memory, 0);
 	CHECK_EQ(d->exits_exception, 0);
 	CHECK_EQ(d->exits_interrupted, 0);

@@ -143,7 +143,6 @@ static void check_call_of_restored(const struct mote_statistics *a, const struct
 	CHECK_EQ(b->exits_memory - a->exits_memory, 0);
 	CHECK_EQ(b->exits_interrupted - a->exits_interrupted, 0);
 	CHECK_EQ(b->exits_other - a->exits_other, 0);
-	CHECK_EQ(b->host_faults - a->host_faults, 0);
 	CHECK_EQ(b->restores - a->restores, 1);
 	CHECK_EQ(b->restores_strict - a->restores_strict, 0);
 	CHECK_EQ(b->switches - a->switches, 0);

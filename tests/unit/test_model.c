@@ -2,8 +2,7 @@
 /*
  * Random programs of snapshots, restores and forks against a model (tests/lib/algebra.h). A program
  * runs in a process of its own; one that fails is reduced: operations go while it still fails.
- * MOTE_MODEL_SEED: the seed, else a random one. MOTE_MODEL_PROGRAMS: how many programs, default
- * 100.
+ * MOTE_MODEL_SEED: the seed, else a random one. MOTE_MODEL_PROGRAMS: how many, default 300.
  */
 #define _GNU_SOURCE
 #include "algebra.h"
@@ -21,7 +20,7 @@
 
 #define OPERATIONS       200u
 #define REDUCE_SECONDS   100
-#define PROGRAMS_DEFAULT 100u
+#define PROGRAMS_DEFAULT 300u
 
 static bool is_child;
 
@@ -127,32 +126,58 @@ static bool has_page(uint8_t what)
 	return what == ALGEBRA_GUEST || what == ALGEBRA_WRITE || what == ALGEBRA_POISON;
 }
 
+/* Programs that use few sandboxes, snapshots and pages do more: what one reads, another writes. */
+static void narrow(struct algebra_op *op, bool is_narrow, uint64_t bits)
+{
+	const uint8_t slots = is_narrow ? 2 : 4, base = 3;
+	switch (op->what) {
+	case ALGEBRA_TAKE:
+	case ALGEBRA_CHAIN:
+	case ALGEBRA_UNREF:
+		op->b %= slots;
+		break;
+	case ALGEBRA_FLATTEN:
+		op->a %= (uint8_t)(base + slots);
+		op->b %= slots;
+		break;
+	case ALGEBRA_FORK:
+		/* Most have all the memory they want. */
+		op->c |= bits & 3 ? 2 : 0;
+		op->b %= (uint8_t)(base + slots);
+		break;
+	case ALGEBRA_RESTORE:
+	case ALGEBRA_POOL:
+		op->b %= (uint8_t)(base + slots);
+		break;
+	default:
+		break;
+	}
+}
+
 static void generate(struct algebra_op *program, uint64_t seed)
 {
 	uint64_t state = seed | 1;
-	/* Few sandboxes and snapshots meet one another more often. */
-	unsigned mask = check_random(&state) % 2 ? 1 : 7;
+	const bool is_narrow = check_random(&state) >> 8 & 1;
+	const unsigned first = (unsigned)(check_random(&state) >> 8) % 100;
 	const struct algebra_op *last = NULL;
-	unsigned first = (unsigned)(check_random(&state) >> 8) % 100;
 	for (size_t i = 0; i < OPERATIONS; i++) {
-		uint64_t bits = check_random(&state) >> 8;
-		program[i] = (struct algebra_op){choose(&state), (uint8_t)(bits & mask),
-						 (uint8_t)(bits >> 8), (uint8_t)(bits >> 16)};
-		if (program[i].what == ALGEBRA_RESTORE && mask == 1)
-			program[i].b &= 3;
-		/* And few pages, which are read by one and written by another. */
-		if (!has_page(program[i].what))
+		struct algebra_op *op = &program[i];
+		const uint64_t bits = check_random(&state) >> 8;
+		*op = (struct algebra_op){choose(&state), (uint8_t)(bits & (is_narrow ? 1 : 3)),
+					  (uint8_t)(bits >> 8), (uint8_t)(bits >> 16)};
+		if (i < 3)
+			*op = (struct algebra_op){ALGEBRA_FORK, (uint8_t)i, (uint8_t)(bits % 3), 2};
+		narrow(op, is_narrow, bits >> 24);
+		if (!has_page(op->what))
 			continue;
-		if (bits >> 24 & 1)
-			program[i].b = (uint8_t)(first + program[i].b % 6);
-		if (last && bits >> 25 & 1) {
-			program[i].a = last->a;
-			program[i].b = last->b;
+		if (bits >> 26 & 1)
+			op->b = (uint8_t)(first + op->b % 6);
+		if (last && bits >> 27 & 1) {
+			op->a = last->a;
+			op->b = last->b;
 		}
-		last = &program[i];
+		last = op;
 	}
-	for (size_t i = 0; i < 3; i++)
-		program[i].what = ALGEBRA_FORK;
 }
 
 static uint64_t number(const char *name, uint64_t otherwise)
