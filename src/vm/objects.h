@@ -403,6 +403,8 @@ int mote__sandbox_make_machine(mote_sandbox *sandbox, struct mote_error *err);
  * say. On failure the sandbox can only be destroyed. */
 int mote__sandbox_install(mote_sandbox *sandbox, mote_snapshot *snapshot, bool is_known,
 			  struct mote_error *err);
+/** Give scratch back; what is in the machine must be gone. */
+void mote__scratch_free(mote_sandbox *sandbox);
 /** Write what a start finds in scratch: buffers, tables, words, write set, run info. */
 int mote__sandbox_fill(mote_sandbox *sandbox, const struct mote_fresh *fresh,
 		       struct mote_error *err);

@@ -572,3 +572,76 @@ TEST_BOTH(fault__pools)
 	TRY_ALL(0, "park", prepare_fork, park_it, check_parked, true);
 	free_parent();
 }
+
+/* ---- mappings and digests -------------------------------------------------------------------- */
+
+static char map_path[] = "/tmp/mote-test-XXXXXX";
+
+static int map_it(struct mote_error *err)
+{
+	const struct mote_mapping m = {.size = sizeof m,
+				       .path = map_path,
+				       .gpa = w.is_confined ? 0 : 0x100000000,
+				       .access = MOTE_READ};
+	return mote_sandbox_map(w.sandbox, &m, NULL, err);
+}
+
+/* Mapped or not, the sandbox can be used, restored and mapped into. */
+static void check_mapped(int rc)
+{
+	CHECK_EQ(w.sandbox->mapped_count, rc == MOTE_OK);
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_READY);
+	OK(&w, call_with(&w.err));
+	OK(&w, mote_sandbox_restore(w.sandbox, w.snapshot, NULL, &w.err));
+	OK(&w, map_it(&w.err));
+	mote_sandbox_destroy(w.sandbox);
+	w.sandbox = NULL;
+}
+
+TEST_BOTH(fault__mappings)
+{
+	const struct tiny_options o = {.is_confined = kind == CONFINED};
+	const struct mote_snapshot_options options = {
+		.size = sizeof options, .mapping_bytes = kind == CONFINED ? 16 * PAGE : 0};
+	strcpy(map_path + strlen(map_path) - 6, "XXXXXX");
+	int fd = mkstemp(map_path);
+	CHECK(fd >= 0);
+	CHECK_EQ(write(fd, large, 5000), 5000);
+	close(fd);
+	world_make_of(&w, &o, &options, &working);
+	OK(&w, MOTE_HOST_ADD(w.host, "h", nothing, NULL, &w.err, MOTE_VOID));
+	TRY_ALL(3, "map", prepare_ready, map_it, check_mapped, false);
+	world_free(&w);
+	unlink(map_path);
+}
+
+static mote_snapshot *digested;
+
+/* It is kept once it is known, so each time another snapshot is asked. */
+static void prepare_digest(void)
+{
+	OK(&w, mote_snapshot_flatten(parent, &digested, &w.err));
+}
+
+static int digest_it(struct mote_error *err)
+{
+	uint8_t digest[MOTE_DIGEST_BYTES];
+	return mote_snapshot_digest(digested, digest, err);
+}
+
+static void check_digest(int rc)
+{
+	uint8_t a[MOTE_DIGEST_BYTES], b[MOTE_DIGEST_BYTES];
+	(void)rc;
+	OK(&w, mote_snapshot_digest(digested, a, &w.err));
+	OK(&w, mote_snapshot_digest(parent, b, &w.err));
+	CHECK_MEM(a, b, sizeof a);
+	mote_snapshot_unref(digested);
+}
+
+TEST_BOTH(fault__digests)
+{
+	make_parent(kind, 0);
+	TRY_ALL(1, "digest", prepare_digest, digest_it, check_digest, false);
+	free_parent();
+}
