@@ -226,7 +226,8 @@ struct mote_snapshot_options {
 	uint64_t image_bytes_max; /* most memory that the image may take; default 256 MiB */
 	/* Confined guests: most pages of the write set, of this snapshot and of each one taken from
 	 * it: pages that calls were seen to write, which every sandbox then has writable from its
-	 * start and a restore fills again. Default 64, at most 4096. */
+	 * start and a restore fills again. Default 64, at most 4096; MOTE_WRITE_SET_NONE: none, so
+	 * that no call leaves a trace of which pages it wrote. */
 	uint32_t write_set_max;
 	uint32_t reserved2;
 	/* Confined guests: address space for mote_sandbox_map(); default none. */
@@ -235,6 +236,7 @@ struct mote_snapshot_options {
 
 #define MOTE_DEFAULT_WRITE_SET 64u
 #define MOTE_MAX_WRITE_SET     4096u
+#define MOTE_WRITE_SET_NONE    0xFFFFFFFFu /* learn nothing from calls */
 
 /** Make a snapshot of the guest image (ELF) at path. Entering it means: initialise.
  * Errors: MOTE_EINVAL (an option; the message names field, value and limit), MOTE_EIMAGE,
@@ -541,12 +543,14 @@ typedef struct mote_sandbox mote_sandbox;
 
 struct mote_sandbox_options {
 	size_t size;
-	/* Most private guest memory, bytes, rounded up to pages. Default: heap, stack and
-	 * MOTE_DEFAULT_MEMORY_BYTES for the image's data; stock guests: scratch. */
+	/* Most private guest memory, bytes, rounded up to pages, beside that of the write set.
+	 * Default: heap, stack and MOTE_DEFAULT_MEMORY_BYTES for the image's data; stock guests:
+	 * scratch. */
 	uint64_t memory_max;
 	uint32_t log_level; /* enum mote_log_level, most the guest sends; default MOTE_LOG_ERROR;
 			     * MOTE_LOG_SILENT for none */
-	uint8_t strict;     /* 1: every restore is strict: struct mote_restore_options */
+	uint8_t strict; /* 1: every restore is strict (struct mote_restore_options), and what other
+			 * sandboxes wrote has no effect on this one (write_set_max) */
 	uint8_t reserved[3];
 	void *user_data;                /* passed to host functions and sinks */
 	const struct mote_fresh *fresh; /* for deterministic runs; NULL: new and random */

@@ -256,6 +256,12 @@ int64_t mote__sys_next_data(int fd, uint64_t offset)
 	return at < 0 ? -errno : at;
 }
 
+int64_t mote__sys_next_hole(int fd, uint64_t offset)
+{
+	off_t at = lseek(fd, (off_t)offset, SEEK_HOLE);
+	return at < 0 ? -errno : at;
+}
+
 int mote__sys_random(void *bytes, size_t len)
 {
 	ssize_t got = getrandom(bytes, len, 0);

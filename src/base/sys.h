@@ -69,6 +69,9 @@ void mote__sys_unmap(void *at, uint64_t bytes);
 /** Offset of the first byte at or behind offset that was ever written; -ENXIO where none was. */
 int64_t mote__sys_next_data(int fd, uint64_t offset);
 
+/** Likewise of the first byte that never was; the end counts as one. */
+int64_t mote__sys_next_hole(int fd, uint64_t offset);
+
 /** 32 or fewer random bytes of the kernel. */
 int mote__sys_random(void *bytes, size_t len);
 /** Nanoseconds of CLOCK_MONOTONIC, and of CLOCK_REALTIME. */

@@ -76,7 +76,7 @@ static enum found note_next(struct cursor *cursor, struct note *note)
 	memset(note, 0, sizeof *note);
 	if (cursor->align != 4 && cursor->align != 8)
 		return NOTE_MALFORMED;
-	if (left < NOTE_HEADER_BYTES)
+	if (!at || left < NOTE_HEADER_BYTES)
 		return NOTE_END;
 	if (cursor->count++ == NOTES_MAX)
 		return NOTE_MALFORMED;

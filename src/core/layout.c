@@ -395,10 +395,11 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 		return mote__fail(err, MOTE_EIMAGE, "the image's addresses cannot be mapped");
 	uint64_t bytes = arrange_confined(l, frames, tables);
 	if (bytes > l->family->region_bytes_max)
-		return mote__fail(
-			err, MOTE_ETOOBIG,
-			"heap, stack and data need 0x%llx bytes of scratch, at most 0x%llx",
-			(unsigned long long)bytes, (unsigned long long)l->family->region_bytes_max);
+		return mote__fail(err, MOTE_ETOOBIG,
+				  "heap, stack, mappings and data need 0x%llx bytes of scratch, at "
+				  "most 0x%llx",
+				  (unsigned long long)bytes,
+				  (unsigned long long)l->family->region_bytes_max);
 	place_scratch_end(l, wanted ? wanted : bytes);
 	rebuild_parts(l, c, elf);
 	return MOTE_OK;

@@ -112,12 +112,14 @@ static int fail_memory(mote_sandbox *sandbox, const struct mote__exit *exit, str
 static int fail_other(mote_sandbox *sandbox, const struct mote__exit *exit, struct mote_error *err)
 {
 	sandbox->statistics.exits_other++;
-	return mote__fail(err, MOTE_EPROTOCOL, "Unexpected VM exit: %s", exit->detail);
+	return mote__fail(err, MOTE_EPROTOCOL, "Unexpected VM exit: %s",
+			  exit->kind == MOTE__EXIT_HALT ? "HLT" : exit->detail);
 }
 
-static bool is_halt(const struct mote__exit *exit)
+/* HLT is ring 0's, and the ring 0 of a confined guest has none. */
+static bool is_halt(const mote_sandbox *sandbox, const struct mote__exit *exit)
 {
-	return exit->kind == MOTE__EXIT_HALT ||
+	return (exit->kind == MOTE__EXIT_HALT && !mote__is_confined(sandbox)) ||
 	       (exit->kind == MOTE__EXIT_OUT && exit->port == MOTE_ABI_PORT_HALT);
 }
 
@@ -156,7 +158,7 @@ static int run(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 			return fail_canceled(err);
 		if (rc < 0)
 			return mote__fail_system(err, MOTE_ESYSTEM, -rc, "vCPU run failed");
-		if (is_halt(&exit)) {
+		if (is_halt(sandbox, &exit)) {
 			sandbox->statistics.exits_halt++;
 			return MOTE_OK;
 		}

@@ -26,6 +26,15 @@ int mote__options_check(const char *name, const void *options, size_t size, size
 	return MOTE_OK;
 }
 
+int mote__reserved_check(const char *name, const void *bytes, size_t len, struct mote_error *err)
+{
+	for (size_t i = 0; i < len; i++)
+		if (((const uint8_t *)bytes)[i])
+			return mote__fail(err, MOTE_EINVAL, "%s: a reserved field is not zero",
+					  name);
+	return MOTE_OK;
+}
+
 int mote__engine_check(const mote_engine *engine, struct mote_error *err)
 {
 	if (*(const volatile uint8_t *)engine->alive)
@@ -41,7 +50,7 @@ int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, uint
 	void *alive = NULL;
 	int rc = e ? mote__bag_create(pool_max, &e->pool) : -1;
 	if (rc == 0)
-		rc = mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive);
+		(void)mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive);
 	if (!alive) {
 		if (e)
 			mote__bag_destroy(e->pool);
@@ -68,6 +77,12 @@ int mote_engine_create(const struct mote_engine_options *options, mote_engine **
 	if (options) {
 		int rc = mote__options_check("mote_engine_options", options, options->size,
 					     sizeof o, sizeof o, err);
+		if (rc == MOTE_OK)
+			rc = mote__reserved_check("mote_engine_options", options->reserved,
+						  sizeof options->reserved, err);
+		if (rc == MOTE_OK)
+			rc = mote__reserved_check("mote_engine_options", &options->reserved2,
+						  sizeof options->reserved2, err);
 		if (rc < 0)
 			return rc;
 		o = *options;

@@ -56,8 +56,8 @@ static bool move_leaf(void *cookie, const struct mote__pt_leaf *leaf)
 static int walk(struct flatten *f, struct mote_error *err)
 {
 	const struct mote__layout *l = &f->from->layout;
-	const struct mote__pt_range range = {f->from->tables, l->scratch_gpa + l->tables_offset,
-					     l->tables_bytes};
+	/* The copy, in which a leaf is changed after it was met. */
+	const struct mote__pt_range range = mote__pt_built(&f->builder);
 	struct mote__pt_span spans[2];
 	uint32_t tables = (uint32_t)(l->tables_bytes / PAGE) + 1;
 	struct mote__pt_walk w = {.format = &mote__pt_x86_64,
@@ -92,7 +92,11 @@ static int copy_tables(struct flatten *f, void **copy, struct mote_error *err)
 		return mote__object_fail(err, rc, "page tables", l->tables_bytes);
 	for (uint32_t i = 0; i < f->from->extent_count; i++) {
 		const struct mote__piece *e = &f->from->extent[i];
-		memcpy((uint8_t *)*copy + e->at, f->from->tables + e->at, e->bytes);
+		struct mote__holes holes = {.object = e->object};
+		for (uint64_t at = 0; at < e->bytes; at += PAGE)
+			if (!mote__object_is_hole(&holes, e->object_offset + at))
+				memcpy((uint8_t *)*copy + e->at + at, f->from->tables + e->at + at,
+				       PAGE);
 	}
 	(void)mote__pt_builder_init(&f->builder, &mote__pt_x86_64, *copy,
 				    l->scratch_gpa + l->tables_offset, l->tables_bytes);
@@ -112,7 +116,9 @@ static int write_tables(mote_snapshot *flat, const mote_snapshot *s, const uint8
 	for (uint32_t i = 0; i < s->extent_count && rc == MOTE_OK; i++)
 		for (uint64_t at = 0; at < s->extent[i].bytes && rc == MOTE_OK; at += PAGE) {
 			const void *page = copy + s->extent[i].at + at;
-			rc = mote__object_write(object, s->extent[i].at + at, &page, 1, err);
+			if (memcmp(page, mote__zero_page, PAGE) != 0)
+				rc = mote__object_write(object, s->extent[i].at + at, &page, 1,
+							err);
 		}
 	if (rc == MOTE_OK)
 		rc = mote__object_seal(object, err);

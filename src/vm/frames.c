@@ -37,11 +37,9 @@ uint64_t *mote__log(const mote_sandbox *sandbox, uint64_t frame)
 }
 
 /* 0 and err, or the frames. */
-static uint64_t frames_for(const mote_sandbox *sandbox, const mote_snapshot *s,
-			   struct mote_error *err)
+static uint64_t frames_for(const mote_snapshot *s, uint64_t memory_max, struct mote_error *err)
 {
 	const struct mote__layout *l = &s->layout;
-	uint64_t memory_max = sandbox->memory_max;
 	uint64_t min = l->is_confined ? s->write_set.fixed + 1u : l->frame_count;
 	uint64_t fixed =
 		l->is_confined ? 0 : l->frames_offset + l->family->kept_pages * MOTE_PAGE_BYTES;
@@ -62,16 +60,30 @@ static uint64_t frames_for(const mote_sandbox *sandbox, const mote_snapshot *s,
 	return 0;
 }
 
-int mote__frames_check(const mote_sandbox *sandbox, const mote_snapshot *snapshot,
-		       struct mote_error *err)
+int mote__frames_check(const mote_snapshot *snapshot, uint64_t memory_max, struct mote_error *err)
 {
-	return frames_for(sandbox, snapshot, err) ? MOTE_OK : MOTE_EINVAL;
+	return frames_for(snapshot, memory_max, err) ? MOTE_OK : MOTE_EINVAL;
+}
+
+/* Frames of learned members are beside memory_max: an earlier call takes nothing from a later one.
+ */
+static uint64_t frames_allowed(const mote_sandbox *sandbox)
+{
+	const mote_snapshot *s = sandbox->snapshot;
+	uint32_t fixed = s->write_set.fixed;
+	uint32_t learned = sandbox->placed > fixed ? sandbox->placed - fixed : 0;
+	return mote__smaller(sandbox->frames_max + learned, s->layout.frame_count);
+}
+
+uint64_t mote__frames_limit(const mote_sandbox *sandbox)
+{
+	return mote__smaller(sandbox->frames_mapped, frames_allowed(sandbox));
 }
 
 int mote__frames_set_max(mote_sandbox *sandbox, const mote_snapshot *snapshot,
 			 struct mote_error *err)
 {
-	uint64_t frames = frames_for(sandbox, snapshot, err);
+	uint64_t frames = frames_for(snapshot, sandbox->memory_max, err);
 	if (!frames)
 		return MOTE_EINVAL;
 	sandbox->frames_max = frames;
@@ -107,7 +119,7 @@ int mote__frames_grow(mote_sandbox *sandbox, struct mote_error *err)
 	const struct mote__layout *l = &sandbox->snapshot->layout;
 	uint64_t old = sandbox->frames_mapped, frames = 2 * old;
 	sandbox->statistics.exits_memory++;
-	if (old >= sandbox->frames_max)
+	if (old >= frames_allowed(sandbox))
 		return fail_full(sandbox, err);
 	if (frames > l->frame_count)
 		frames = l->frame_count;
@@ -120,6 +132,6 @@ int mote__frames_grow(mote_sandbox *sandbox, struct mote_error *err)
 	sandbox->slots++;
 	sandbox->frames_mapped = frames;
 	*mote__params(sandbox, MOTE__PARAMS_LIMIT) =
-		mote__frame_word(l, mote__smaller(frames, sandbox->frames_max));
+		mote__frame_word(l, mote__frames_limit(sandbox));
 	return MOTE_OK;
 }

@@ -27,6 +27,7 @@ struct identity {
 	uint8_t (*hash)[MOTE_DIGEST_BYTES]; /* of each page of the layers */
 	uint8_t *has_hash;
 	uint8_t zero_hash[MOTE_DIGEST_BYTES];
+	struct mote__holes holes, *table_holes;
 };
 
 static void add_number(struct mote__digest *digest, uint64_t number)
@@ -69,6 +70,8 @@ static const uint8_t *hash_at(struct identity *id, uint64_t gpa)
 	if (gpa < l->family->base_gpa || gpa >= s->memory_end)
 		return NULL;
 	uint64_t number = (gpa - l->family->base_gpa) / PAGE;
+	if (mote__snapshot_is_hole(s, &id->holes, gpa))
+		return id->zero_hash;
 	if (!(id->has_hash[number / 8] >> number % 8 & 1)) {
 		hash_page(s->memory + gpa, id->hash[number]);
 		id->has_hash[number / 8] |= (uint8_t)(1u << number % 8);
@@ -110,17 +113,26 @@ static bool add_link(void *cookie, const struct mote__pt_link *link)
 	return true;
 }
 
+static const void *table(const void *cookie, uint64_t gpa, uint64_t bytes)
+{
+	const struct identity *id = cookie;
+	const struct mote__layout *l = &id->snapshot->layout;
+	uint64_t at = gpa - l->scratch_gpa - l->tables_offset;
+	if (at % PAGE || !mote__in_range(at, bytes, l->tables_bytes))
+		return NULL;
+	return mote__snapshot_table(id->snapshot, id->table_holes, at);
+}
+
 static int add_mappings(struct identity *id, struct mote_error *err)
 {
 	const mote_snapshot *s = id->snapshot;
 	const struct mote__layout *l = &s->layout;
-	const struct mote__pt_range range = {s->tables, l->scratch_gpa + l->tables_offset,
-					     l->tables_bytes};
+	const uint64_t root = l->scratch_gpa + l->tables_offset;
 	struct mote__pt_span spans[2];
 	uint32_t tables = (uint32_t)(4 * l->tables_bytes / PAGE) + 64;
 	struct mote__pt_walk w = {.format = FORMAT,
-				  .memory = {&range, mote__pt_range_table},
-				  .roots = s->root_count ? s->roots : &range.gpa,
+				  .memory = {id, table},
+				  .roots = s->root_count ? s->roots : &root,
 				  .root_count = s->root_count ? s->root_count : 1,
 				  .spans = spans,
 				  .tables_max = tables,
@@ -202,14 +214,15 @@ static void add_registers(struct identity *id)
 static int compute(const mote_snapshot *s, uint8_t digest[MOTE_DIGEST_BYTES],
 		   struct mote_error *err)
 {
-	static const uint8_t zeroes[MOTE_PAGE_BYTES], name[] = "mote snapshot 1";
+	static const uint8_t name[] = "mote snapshot 1";
 	uint64_t pages = (s->memory_end - s->layout.family->base_gpa) / PAGE;
-	struct identity id = {.snapshot = s};
+	struct mote__holes table_holes = {.object = NULL};
+	struct identity id = {.snapshot = s, .table_holes = &table_holes};
 	id.hash = mote__alloc(pages, sizeof *id.hash);
 	id.has_hash = mote__alloc(pages / 8 + 1, 1);
 	int rc = id.hash && id.has_hash ? MOTE_OK : mote__fail(err, MOTE_ENOMEM, "out of memory");
 	if (rc == MOTE_OK) {
-		hash_page(zeroes, id.zero_hash);
+		hash_page(mote__zero_page, id.zero_hash);
 		mote__digest_init(&id.digest);
 		mote__digest_update(&id.digest, name, sizeof name);
 		add_layout(&id);

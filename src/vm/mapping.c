@@ -14,7 +14,8 @@
 #include "base/sys.h"
 #include "core/confined.h"
 
-#define PAGE ((uint64_t)MOTE_PAGE_BYTES)
+#define PAGE       ((uint64_t)MOTE_PAGE_BYTES)
+#define TABLE_SPAN (512 * PAGE) /* address space of a leaf table */
 
 typedef unsigned long long ull;
 
@@ -37,6 +38,8 @@ static int check(mote_sandbox *sandbox, const struct mote_mapping *m, struct mot
 	int rc = mote__engine_check(sandbox->engine, err);
 	if (rc == MOTE_OK)
 		rc = mote__options_check("mote_mapping", m, m->size, sizeof *m, sizeof *m, err);
+	if (rc == MOTE_OK)
+		rc = mote__reserved_check("mote_mapping", &m->reserved, sizeof m->reserved, err);
 	if (rc < 0)
 		return rc;
 	if (sandbox->state != MOTE_STATE_NEW && sandbox->state != MOTE_STATE_READY)
@@ -102,11 +105,31 @@ static uint64_t *entry_at(const mote_sandbox *sandbox, uint64_t gva)
 				    offset);
 }
 
+/* Behind the last page of the address space for mappings that the snapshot has something at. Only
+ * tables that it stores are looked at. */
+static uint64_t kept_end(const mote_snapshot *s)
+{
+	const struct mote__layout *l = &s->layout;
+	uint64_t end = l->mapping_gva;
+	for (uint64_t gva = l->mapping_gva; gva < l->mapping_gva + l->mapping_bytes;) {
+		uint64_t next = mote__round_down(gva, TABLE_SPAN) + TABLE_SPAN, offset = 0;
+		bool is_stored = false;
+		(void)mote__snapshot_leaf(s, gva, &offset);
+		for (uint32_t i = 0; i < s->extent_count; i++)
+			is_stored |= offset - s->extent[i].at < s->extent[i].bytes;
+		for (; is_stored && gva < next && gva < l->cow_end_gva; gva += PAGE, offset += 8)
+			if (*(const uint64_t *)(const void *)(s->tables + offset))
+				end = gva + PAGE;
+		gva = next;
+	}
+	return end;
+}
+
 static int place_confined(const mote_sandbox *sandbox, const struct mote_mapping *m,
 			  struct mote__mapped *mapped, struct mote_error *err)
 {
 	const struct mote__layout *l = &sandbox->snapshot->layout;
-	uint64_t gva = m->gva ? m->gva : l->mapping_gva, bytes = mapped->bytes;
+	uint64_t gva = m->gva ? m->gva : kept_end(sandbox->snapshot), bytes = mapped->bytes;
 	if (m->gpa)
 		return mote__fail(err, MOTE_EINVAL,
 				  "gpa is 0x%llx: a confined guest is given addresses by gva",
@@ -134,9 +157,11 @@ static int open_file(const struct mote_mapping *m, int *fd, uint64_t *bytes, str
 {
 	*fd = mote__sys_open_file(m->path, bytes);
 	if (*fd < 0)
-		return mote__fail_system(
-			err, *fd == -ENOMEM || *fd == -EMFILE ? MOTE_ENOMEM : MOTE_ESYSTEM, -*fd,
-			"opening %s", m->path);
+		return mote__fail_system(err,
+					 *fd == -ENOMEM || *fd == -EMFILE || *fd == -ENFILE
+						 ? MOTE_ENOMEM
+						 : MOTE_ESYSTEM,
+					 -*fd, "opening %s", m->path);
 	if (!*bytes || m->bytes > *bytes)
 		return mote__fail(err, MOTE_EINVAL, "%s has 0x%llx bytes, 0x%llx are to be mapped",
 				  m->path, (ull)*bytes, (ull)m->bytes);

@@ -182,9 +182,8 @@ static int look(const mote_sandbox *sandbox, uint64_t gva, struct target *target
 static uint64_t free_frames(const mote_sandbox *sandbox)
 {
 	uint64_t used = mote__frames_used(sandbox);
-	uint64_t mapped = sandbox->frames_mapped < sandbox->frames_max ? sandbox->frames_mapped
-								       : sandbox->frames_max;
-	return used < mapped ? mapped - used : 0;
+	uint64_t limit = mote__frames_limit(sandbox);
+	return used < limit ? limit - used : 0;
 }
 
 /* Take the next frame as the guest's own fault handler would; *index counts it. */

@@ -13,8 +13,9 @@
 
 int mote__object_fail(struct mote_error *err, int rc, const char *what, uint64_t bytes)
 {
-	bool is_resource =
-		rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC || rc == -EAGAIN;
+	/* EFBIG: RLIMIT_FSIZE. */
+	bool is_resource = rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC ||
+			   rc == -EAGAIN || rc == -EFBIG;
 	return mote__fail_system(err, is_resource ? MOTE_ENOMEM : MOTE_ESYSTEM, -rc,
 				 "%s of 0x%llx bytes", what, (unsigned long long)bytes);
 }
@@ -63,4 +64,29 @@ void mote__object_unref(struct mote__object *object)
 		return;
 	mote__sys_close(object->fd);
 	mote__free(object);
+}
+
+const uint8_t mote__zero_page[MOTE_PAGE_BYTES];
+
+bool mote__object_is_hole(struct mote__holes *holes, uint64_t offset)
+{
+	if (offset >= holes->from && offset < holes->to)
+		return true;
+	if (offset >= holes->to && offset < holes->data_to)
+		return false;
+	int64_t data = mote__sys_next_data(holes->object->fd, offset);
+	if (data == -ENXIO)
+		data = INT64_MAX;
+	if (data < 0)
+		return false;
+	uint64_t to = mote__round_down((uint64_t)data, MOTE_PAGE_BYTES);
+	if (to > offset) {
+		holes->from = offset;
+		holes->to = holes->data_to = to;
+		return true;
+	}
+	int64_t end = mote__sys_next_hole(holes->object->fd, offset);
+	holes->from = holes->to = offset;
+	holes->data_to = end < 0 ? offset + MOTE_PAGE_BYTES : (uint64_t)end;
+	return false;
 }

@@ -17,6 +17,7 @@
 #include <mote.h>
 
 #include "base/bag.h"
+#include "base/math.h"
 #include "core/layout.h"
 #include "core/message.h"
 #include "core/vcpu.h"
@@ -48,6 +49,8 @@ int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, uint
 /** Check an options struct: size at least min, its tail beyond known all zero. */
 int mote__options_check(const char *name, const void *options, size_t size, size_t min,
 			size_t known, struct mote_error *err);
+/** Fields that have no meaning yet are zero. */
+int mote__reserved_check(const char *name, const void *bytes, size_t len, struct mote_error *err);
 
 /* ---- object.c: memory objects ---------------------------------------------------------------- */
 
@@ -81,6 +84,18 @@ struct mote__piece {
 #define MOTE__LAYERS_MAX  32u
 #define MOTE__EXTENTS_MAX 32u
 
+/** Which pages of an object were never written: the kernel knows, and reading one would make it
+ * exist. Pages are asked for in ascending order, best. */
+struct mote__holes {
+	const struct mote__object *object;
+	uint64_t from, to; /* [from, to) is known to be a hole */
+	uint64_t data_to;  /* [to, data_to) is known to be none */
+};
+bool mote__object_is_hole(struct mote__holes *holes, uint64_t offset);
+
+/** A page of zeroes. */
+extern const uint8_t mote__zero_page[MOTE_PAGE_BYTES];
+
 /* ---- snapshot.c, image.c --------------------------------------------------------------------- */
 
 /** Functions that an image exports or imports; names lie in text. */
@@ -104,6 +119,7 @@ struct mote__image {
 	uint64_t symbol_shift;            /* gva - va */
 	uint32_t msr_count;
 	uint32_t msrs[MOTE__MSR_ALLOW_MAX];
+	const uint8_t *alive; /* as in struct mote_engine: a child has no mapping of ours */
 };
 
 /** A page that sandboxes of a snapshot have writable from their start: member i owns frame i. */
@@ -134,7 +150,6 @@ struct mote_snapshot {
 	uint32_t layer_count, extent_count;
 	struct mote__piece layer[MOTE__LAYERS_MAX];   /* at = gpa, ascending */
 	struct mote__piece extent[MOTE__EXTENTS_MAX]; /* at = offset in the tables, ascending */
-	pid_t process;                                /* that has the mappings */
 	void *reservation;
 	uint64_t reservation_bytes;
 	const uint8_t *memory; /* + gpa; all layers side by side */
@@ -185,12 +200,20 @@ int mote__snapshot_overlay(mote_snapshot *child, const mote_snapshot *parent,
 /** The page at gva of a sandbox that starts from snapshot: MOTE__PAGE_BYTES, NULL for zeroes.
  * false: not mapped. */
 bool mote__snapshot_page(const mote_snapshot *snapshot, uint64_t gva, const uint8_t **bytes);
+/** Whether the page at gpa, in a layer, was never written: it is zero, and reading it would make it
+ * exist. holes keeps what was found out. */
+bool mote__snapshot_is_hole(const mote_snapshot *snapshot, struct mote__holes *holes, uint64_t gpa);
 /** Where that page is stored: a gpa of a layer, or 0 for zeroes. */
 bool mote__snapshot_stored(const mote_snapshot *snapshot, uint64_t gva, uint64_t *gpa,
 			   struct mote__pt_attributes *attributes);
 /** Translate gva through the snapshot's tables, wherever that leads. */
 bool mote__snapshot_translate(const mote_snapshot *snapshot, uint64_t gva,
 			      struct mote__pt_translation *translation);
+/** Whether a confined guest can write the page at gva, or make a private one of it. */
+bool mote__snapshot_is_guests(const mote_snapshot *snapshot, uint64_t gva);
+/** Table bytes at offset, one page, without making a hole real. */
+const void *mote__snapshot_table(const mote_snapshot *snapshot, struct mote__holes *holes,
+				 uint64_t offset);
 /** Whether a guest finds zeroes at gva when it touches it. */
 bool mote__snapshot_is_demand(const mote_snapshot *snapshot, uint64_t gva);
 /** Offset, among the tables, of the leaf entry of a confined guest's page; false: it has no leaf
@@ -393,8 +416,9 @@ int mote__frames_grow(mote_sandbox *sandbox, struct mote_error *err);
 int mote__frames_set_max(mote_sandbox *sandbox, const mote_snapshot *snapshot,
 			 struct mote_error *err);
 /** Whether memory_max suits snapshot. */
-int mote__frames_check(const mote_sandbox *sandbox, const mote_snapshot *snapshot,
-		       struct mote_error *err);
+int mote__frames_check(const mote_snapshot *snapshot, uint64_t memory_max, struct mote_error *err);
+/** Frames that the guest may take without asking: number of the one behind the last. */
+uint64_t mote__frames_limit(const mote_sandbox *sandbox);
 
 /** Make a machine for sandbox->snapshot, with nothing in it. */
 int mote__sandbox_make_machine(mote_sandbox *sandbox, struct mote_error *err);

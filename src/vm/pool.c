@@ -10,7 +10,7 @@
 #include "base/error.h"
 
 /* Shells of the wrong kind that are looked at before a new one is made. */
-#define TRIES 4
+#define TRIES 16
 
 #define MESSAGE_KEPT_BYTES 0x10000u
 
@@ -19,18 +19,32 @@ static uint64_t key_of(const mote_snapshot *snapshot)
 	return (uint64_t)(uintptr_t)snapshot;
 }
 
+/* Back into the pool, all that one thread held. */
+static void put_back(mote_engine *engine, mote_sandbox *held)
+{
+	while (held) {
+		mote_sandbox *next = held->next;
+		if (!mote__bag_put(engine->pool, key_of(held->snapshot), held))
+			mote__shell_free(engine, held);
+		held = next;
+	}
+}
+
 /* Any shell that can be given snapshot. */
 static mote_sandbox *take_other(mote_engine *engine, const mote_snapshot *snapshot)
 {
+	mote_sandbox *held = NULL, *shell = NULL;
 	for (int i = 0; i < TRIES; i++) {
 		uint64_t key = 0;
-		mote_sandbox *shell = mote__bag_take_any(engine->pool, &key);
+		shell = mote__bag_take_any(engine->pool, &key);
 		if (!shell || mote__snapshot_fits(shell->snapshot, snapshot))
-			return shell;
-		if (!mote__bag_put(engine->pool, key, shell))
-			mote__shell_free(engine, shell);
+			break;
+		shell->next = held;
+		held = shell;
+		shell = NULL;
 	}
-	return NULL;
+	put_back(engine, held);
+	return shell;
 }
 
 int mote__pool_take(mote_engine *engine, mote_snapshot *snapshot, mote_sandbox **shell,
@@ -43,12 +57,11 @@ int mote__pool_take(mote_engine *engine, mote_snapshot *snapshot, mote_sandbox *
 	if (!other)
 		return MOTE_OK;
 	int rc = mote__restore(other, snapshot, false, NULL, err);
-	if (rc < 0) {
+	if (rc < 0)
 		mote__shell_free(engine, other);
-		return rc;
-	}
-	*shell = other;
-	return MOTE_OK;
+	else
+		*shell = other;
+	return rc;
 }
 
 static bool may_be_kept(const mote_engine *engine, const mote_sandbox *sandbox)
@@ -98,12 +111,7 @@ static bool evict_other(mote_engine *engine, uint64_t key)
 	}
 	if (other)
 		mote__shell_free(engine, other);
-	while (own) {
-		mote_sandbox *next = own->next;
-		if (!mote__bag_put(engine->pool, key, own))
-			mote__shell_free(engine, own);
-		own = next;
-	}
+	put_back(engine, own);
 	return other != NULL;
 }
 
@@ -120,7 +128,10 @@ int mote_engine_fill(mote_engine *engine, mote_snapshot *snapshot, uint32_t coun
 		     struct mote_error *err)
 {
 	int rc = check_fill(engine, snapshot, count, err);
-	while (rc == MOTE_OK && mote__bag_count(engine->pool, key_of(snapshot)) < count) {
+	/* Others may take them as fast as they come: at most count are made. */
+	for (uint32_t i = 0; i < count && rc == MOTE_OK; i++) {
+		if (mote__bag_count(engine->pool, key_of(snapshot)) >= count)
+			break;
 		mote_sandbox *shell = NULL;
 		rc = mote__shell_make(engine, snapshot, &shell, err);
 		if (rc == MOTE_OK && !put(engine, snapshot, shell)) {

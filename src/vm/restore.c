@@ -56,10 +56,14 @@ static void refill(const mote_sandbox *sandbox, uint32_t member)
 		memset(frame, 0, PAGE);
 }
 
+/* Learned members are beside what memory_max allows the guest, but they leave it half of scratch. A
+ * strict sandbox has none: what others wrote is nothing to it. */
 uint32_t mote__members_max(const mote_sandbox *sandbox, const mote_snapshot *snapshot)
 {
 	const struct mote__members *m = &snapshot->write_set;
-	uint64_t room = m->fixed + (sandbox->frames_max - m->fixed) / 2;
+	uint64_t room = m->fixed + (snapshot->layout.frame_count - m->fixed) / 2;
+	if (sandbox->is_strict)
+		return m->fixed;
 	return (uint32_t)mote__smaller(mote__smaller(room, sandbox->frames_mapped), m->max);
 }
 
@@ -78,10 +82,22 @@ void mote__sandbox_place(mote_sandbox *sandbox)
 		if (i >= m->fixed && mote__snapshot_leaf(s, m->member[i].gva, &offset))
 			*live_entry(sandbox, offset) = mote__frame_word(&s->layout, i);
 		/* The guest may go on to read the snapshot's page, which has the same bytes. */
-		if (i >= m->fixed && m->member[i].source_gpa)
+		if (i >= m->fixed && start_entry(s, offset) & 1)
 			sandbox->may_be_stale = true;
 		sandbox->placed = i + 1;
 	}
+}
+
+/* Whether calls can be seen to write the page at gva: it is copy-on-write in the snapshot, or
+ * zeroes come on demand. Others will believe it, so the word of one sandbox's log is not enough. */
+static bool may_be_learned(const mote_snapshot *s, uint64_t gva, uint64_t *entry)
+{
+	uint64_t offset = 0;
+	if (!mote__snapshot_is_guests(s, gva) || !mote__snapshot_leaf(s, gva, &offset))
+		return false;
+	*entry = start_entry(s, offset);
+	return *entry ? mote__pt_entry_attributes(&mote__pt_x86_64, *entry).cow
+		      : mote__snapshot_is_demand(s, gva);
 }
 
 /* The pages that this call was the first to write become members of the write set, as far as there
@@ -98,11 +114,10 @@ static void adopt(mote_sandbox *sandbox, uint64_t used)
 	if (first == atomic_load_explicit(&m->count, memory_order_relaxed)) {
 		uint32_t i = first;
 		for (; i < used && i < max; i++) {
-			uint64_t offset = 0, gva = *mote__log(sandbox, i) * PAGE;
-			if (!mote__snapshot_leaf(s, gva, &offset))
+			uint64_t entry = 0, gva = *mote__log(sandbox, i) * PAGE;
+			if (!may_be_learned(s, gva, &entry))
 				break;
-			m->member[i] =
-				(struct mote__member){gva, source_of(s, start_entry(s, offset))};
+			m->member[i] = (struct mote__member){gva, source_of(s, entry)};
 		}
 		atomic_store_explicit(&m->count, i, memory_order_release);
 		sandbox->placed = i;
@@ -239,6 +254,8 @@ static int restore_in_place(mote_sandbox *sandbox, const struct mote_fresh *fres
 	sandbox->statistics.restores++;
 	mote__sandbox_place(sandbox);
 	*mote__params(sandbox, MOTE__PARAMS_NEXT) = mote__frame_word(l, sandbox->placed);
+	*mote__params(sandbox, MOTE__PARAMS_LIMIT) =
+		mote__frame_word(l, mote__frames_limit(sandbox));
 	mote__sandbox_seed(sandbox, fresh);
 	rc = mote__sandbox_freshen(sandbox, fresh, err);
 	mote__sandbox_begin(sandbox);
@@ -295,6 +312,8 @@ static int restore_whole(mote_sandbox *sandbox, mote_snapshot *snapshot, bool is
 		rc = mote__start_msrs(sandbox, err);
 	if (rc == MOTE_OK)
 		rc = mote__sandbox_fill(sandbox, fresh, err);
+	/* The machine has just forgotten everything. */
+	sandbox->may_be_stale = false;
 	if (rc == MOTE_OK)
 		mote__sandbox_begin(sandbox);
 	return rc;
@@ -349,7 +368,7 @@ static int check(mote_sandbox *sandbox, const mote_snapshot *snapshot, struct mo
 				  "the snapshot's guest may use other model-specific registers");
 	rc = mote__snapshot_check(snapshot, err);
 	if (rc == MOTE_OK)
-		rc = mote__frames_check(sandbox, snapshot, err);
+		rc = mote__frames_check(snapshot, sandbox->memory_max, err);
 	return rc < 0 ? rc : mote__host_check(sandbox->host, snapshot, err);
 }
 
@@ -360,6 +379,9 @@ int mote_sandbox_restore(mote_sandbox *sandbox, mote_snapshot *snapshot,
 	if (rc == MOTE_OK && options)
 		rc = mote__options_check("mote_restore_options", options, options->size,
 					 sizeof *options, sizeof *options, err);
+	if (rc == MOTE_OK && options)
+		rc = mote__reserved_check("mote_restore_options", options->reserved,
+					  sizeof options->reserved, err);
 	if (rc < 0)
 		return rc;
 	return mote__restore(sandbox, snapshot, options && options->strict,

@@ -42,7 +42,7 @@ static void write_params(mote_sandbox *sandbox)
 	const uint64_t page = MOTE_PAGE_BYTES;
 	*mote__params(sandbox, MOTE__PARAMS_NEXT) = mote__frame_word(l, sandbox->placed);
 	*mote__params(sandbox, MOTE__PARAMS_LIMIT) =
-		mote__frame_word(l, mote__smaller(sandbox->frames_mapped, sandbox->frames_max));
+		mote__frame_word(l, mote__frames_limit(sandbox));
 	*mote__params(sandbox, MOTE__PARAMS_LOG_BIAS) = l->log_gva - (mote__frame_word(l, 0) >> 9);
 	*mote__params(sandbox, MOTE__PARAMS_COW_END) = l->cow_end_gva / page;
 	*mote__params(sandbox, MOTE__PARAMS_HEAP_FIRST) = l->heap_gva / page;
@@ -259,12 +259,21 @@ void mote__shell_free(mote_engine *engine, mote_sandbox *shell)
 
 /* ---- public ---------------------------------------------------------------------------------- */
 
-static int set_options(mote_sandbox *sandbox, const struct mote_sandbox_options *o,
-		       struct mote_error *err)
+static int check_options(const mote_snapshot *snapshot, const struct mote_sandbox_options *o,
+			 struct mote_error *err)
 {
+	int rc = mote__reserved_check("mote_sandbox_options", o->reserved, sizeof o->reserved, err);
+	if (rc < 0)
+		return rc;
 	if (o->log_level > MOTE_LOG_TRACE && o->log_level != MOTE_LOG_SILENT)
 		return mote__fail(err, MOTE_EINVAL, "log_level is %u, at most %u, or %u for none",
 				  o->log_level, MOTE_LOG_TRACE, MOTE_LOG_SILENT);
+	return mote__frames_check(snapshot, o->memory_max, err);
+}
+
+static int set_options(mote_sandbox *sandbox, const struct mote_sandbox_options *o,
+		       struct mote_error *err)
+{
 	sandbox->log_level = o->log_level == MOTE_LOG_SILENT ? MOTE_LOG_OFF
 			     : o->log_level                  ? o->log_level
 							     : (uint32_t)MOTE_LOG_ERROR;
@@ -281,7 +290,7 @@ static int attach(mote_sandbox *sandbox, const struct mote_sandbox_options *o,
 	int rc = set_options(sandbox, o, err);
 	/* A shell may have more in its frames than this owner may use. */
 	if (rc == MOTE_OK && sandbox->placed > mote__members_max(sandbox, sandbox->snapshot)) {
-		rc = mote__sandbox_install(sandbox, sandbox->snapshot, true, err);
+		rc = mote__sandbox_install(sandbox, sandbox->snapshot, !o->strict, err);
 		sandbox->is_fatal = rc < 0;
 	}
 	if (rc == MOTE_OK)
@@ -325,10 +334,19 @@ int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot, mote_host 
 	if (options)
 		o = *options;
 	mote_sandbox *s = NULL;
-	rc = mote__pool_take(engine, snapshot, &s, err);
+	rc = check_options(snapshot, &o, err);
+	if (rc == MOTE_OK)
+		rc = mote__pool_take(engine, snapshot, &s, err);
 	if (rc == MOTE_OK && !s)
 		rc = mote__shell_make(engine, snapshot, &s, err);
-	if (rc < 0)
+	/* A pooled shell was wiped as its last owner was. */
+	if (rc == MOTE_OK && o.strict && s->machine->entries) {
+		s->is_strict = true;
+		rc = mote__restore(s, snapshot, true, NULL, err);
+		if (rc < 0)
+			mote__shell_free(engine, s);
+	}
+	if (rc < 0 || !s)
 		return rc;
 	mote_engine_ref(engine);
 	s->host = mote_host_ref(host);
@@ -380,7 +398,9 @@ void mote_sandbox_get_statistics(const mote_sandbox *sandbox, struct mote_statis
 		all.vm_entries = sandbox->machine->entries - sandbox->entries_before;
 		all.vcpu_ioctls = sandbox->machine->vcpu_ioctls - sandbox->ioctls_before;
 	}
-	if (sandbox->scratch)
+	/* Nor is scratch what the snapshot says, or there in a child after fork(). */
+	if (sandbox->state != MOTE_STATE_BROKEN &&
+	    mote__engine_check(sandbox->engine, NULL) == MOTE_OK)
 		all.frames_used = mote__frames_used(sandbox);
 	all.frames_max = sandbox->frames_max;
 	memset(statistics, 0, size);

@@ -40,9 +40,17 @@ static int check_options(const struct mote_snapshot_options *o, struct mote_erro
 				  MOTE__MSR_ALLOW_MAX - 1);
 	if (o->msr_count && !o->msrs)
 		return mote__fail(err, MOTE_EINVAL, "msrs is NULL, msr_count is %u", o->msr_count);
-	if (o->write_set_max > MOTE_MAX_WRITE_SET)
-		return mote__fail(err, MOTE_EINVAL, "write_set_max is %u, at most %u",
+	if (o->write_set_max > MOTE_MAX_WRITE_SET && o->write_set_max != MOTE_WRITE_SET_NONE)
+		return mote__fail(err, MOTE_EINVAL,
+				  "write_set_max is %u, at most %u, or MOTE_WRITE_SET_NONE",
 				  o->write_set_max, MOTE_MAX_WRITE_SET);
+	int rc =
+		mote__reserved_check("mote_snapshot_options", o->reserved, sizeof o->reserved, err);
+	if (rc == MOTE_OK)
+		rc = mote__reserved_check("mote_snapshot_options", &o->reserved2,
+					  sizeof o->reserved2, err);
+	if (rc < 0)
+		return rc;
 	if (!mote__family_find(o->family))
 		return mote__fail(err, MOTE_EINVAL, "family is %u, known is %u (S)", o->family,
 				  MOTE_FAMILY_S);
@@ -113,25 +121,10 @@ static int make_memory(mote_snapshot *s, const struct mote__elf *elf,
 	return rc < 0 ? rc : mote__object_seal(layer, err);
 }
 
-/* Which pages were never written: the kernel knows, and reading one would make it exist. */
-struct holes {
-	int fd;
-	uint64_t from, to; /* [from, to) is known to be a hole */
-};
-
+/* Offsets in the first layer's object are guest physical addresses. */
 static bool is_hole(void *cookie, uint64_t gpa)
 {
-	struct holes *holes = cookie;
-	if (gpa >= holes->from && gpa < holes->to)
-		return true;
-	int64_t next = mote__sys_next_data(holes->fd, gpa);
-	if (next == -ENXIO)
-		next = INT64_MAX;
-	if (next < 0 || (uint64_t)next < gpa + MOTE_PAGE_BYTES)
-		return false;
-	holes->from = gpa;
-	holes->to = mote__round_down((uint64_t)next, MOTE_PAGE_BYTES);
-	return true;
+	return mote__object_is_hole(cookie, gpa);
 }
 
 static int make_tables(mote_snapshot *s, struct mote__write_set *write_set, struct mote_error *err)
@@ -147,7 +140,7 @@ static int make_tables(mote_snapshot *s, struct mote__write_set *write_set, stru
 	rc = mote__sys_map(MOTE__MAP_SHARED, tables->fd, l->tables_bytes, &object);
 	if (rc < 0)
 		return mote__object_fail(err, rc, "mapping page tables", l->tables_bytes);
-	struct holes holes = {.fd = s->layer[0].object->fd};
+	struct mote__holes holes = {.object = s->layer[0].object};
 	int built = mote__layout_build(l, object, is_hole, &holes, write_set, &extent->bytes);
 	mote__sys_unmap(object, l->tables_bytes);
 	if (built < 0)
@@ -160,7 +153,9 @@ static int make_start(mote_snapshot *s, const struct mote_snapshot_options *o,
 		      struct mote_error *err)
 {
 	struct mote__write_set write_set;
-	s->write_set_max = (uint32_t)or_default(o->write_set_max, MOTE_DEFAULT_WRITE_SET);
+	s->write_set_max = o->write_set_max == MOTE_WRITE_SET_NONE
+				   ? 0
+				   : (uint32_t)or_default(o->write_set_max, MOTE_DEFAULT_WRITE_SET);
 	s->dispatch_gva = s->image->dispatch_gva;
 	int rc = make_tables(s, &write_set, err);
 	if (rc == MOTE_OK)
@@ -198,7 +193,6 @@ mote_snapshot *mote__snapshot_new(struct mote__image *image, const struct mote__
 	s->image = mote__image_ref(image);
 	if (layout)
 		s->layout = *layout;
-	s->process = mote__sys_process();
 	return s;
 }
 

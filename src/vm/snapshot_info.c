@@ -144,9 +144,13 @@ int mote_snapshot_read(const mote_snapshot *snapshot, uint64_t gva, void *buffer
 	int rc = mote__snapshot_check(snapshot, err);
 	if (rc < 0)
 		return rc;
-	if (!mote__add(gva, len, &end))
-		return mote__fail(err, MOTE_EADDR, "guest address 0x%llx and a length that wraps",
-				  (unsigned long long)gva);
+	if (!mote__add(gva, len, &end)) {
+		rc = mote__fail(err, MOTE_EADDR, "guest address 0x%llx and a length that wraps",
+				(unsigned long long)gva);
+		if (err)
+			err->fault_gva = gva;
+		return rc;
+	}
 	rc = read_pages(snapshot, gva, NULL, len, err);
 	return rc < 0 ? rc : read_pages(snapshot, gva, buffer, len, err);
 }

@@ -19,9 +19,15 @@
  * make large pages of them. */
 #define LARGE 0x200000ull
 
+/* A process's number does not tell: a child may have it, in a namespace of its own. */
+static bool is_own(const mote_snapshot *snapshot)
+{
+	return *(const volatile uint8_t *)snapshot->image->alive;
+}
+
 int mote__snapshot_check(const mote_snapshot *snapshot, struct mote_error *err)
 {
-	if (snapshot->process == mote__sys_process())
+	if (is_own(snapshot))
 		return MOTE_OK;
 	return mote__fail(err, MOTE_ESTATE,
 			  "this object was made before fork() and belongs to the parent process");
@@ -77,7 +83,7 @@ int mote__snapshot_map(mote_snapshot *snapshot, struct mote_error *err)
 void mote__snapshot_unmap(mote_snapshot *snapshot)
 {
 	/* A child after fork() has neither mapping, and may have others there. */
-	if (snapshot->process == mote__sys_process()) {
+	if (is_own(snapshot)) {
 		mote__sys_unmap(snapshot->reservation, snapshot->reservation_bytes);
 		mote__sys_unmap((void *)(uintptr_t)snapshot->tables, snapshot->layout.tables_bytes);
 	}
@@ -151,6 +157,21 @@ static bool is_zero_page(const void *page)
 	return true;
 }
 
+const void *mote__snapshot_table(const mote_snapshot *snapshot, struct mote__holes *holes,
+				 uint64_t offset)
+{
+	for (uint32_t i = 0; i < snapshot->extent_count; i++) {
+		const struct mote__piece *e = &snapshot->extent[i];
+		if (offset - e->at >= e->bytes)
+			continue;
+		if (holes->object != e->object)
+			*holes = (struct mote__holes){.object = e->object};
+		bool is_hole = mote__object_is_hole(holes, offset - e->at + e->object_offset);
+		return is_hole ? mote__zero_page : snapshot->tables + offset;
+	}
+	return mote__zero_page;
+}
+
 /* All tables in one object: pages that are zero are holes. */
 static int write_whole(mote_snapshot *child, const mote_snapshot *parent, const uint64_t *numbers,
 		       const void *const *pages, uint32_t count, struct mote_error *err)
@@ -158,9 +179,10 @@ static int write_whole(mote_snapshot *child, const mote_snapshot *parent, const 
 	uint64_t total = child->layout.tables_bytes / PAGE;
 	struct mote__object *object = NULL;
 	int rc = mote__object_create("mote-tables", child->layout.tables_bytes, &object, err);
+	struct mote__holes holes = {.object = NULL};
 	uint32_t next = 0;
 	for (uint64_t i = 0; i < total && rc == MOTE_OK; i++) {
-		const void *page = parent->tables + i * PAGE;
+		const void *page = mote__snapshot_table(parent, &holes, i * PAGE);
 		if (next < count && numbers[next] == i)
 			page = pages[next++];
 		if (!is_zero_page(page))
@@ -248,6 +270,30 @@ bool mote__snapshot_is_demand(const mote_snapshot *snapshot, uint64_t gva)
 	const struct mote__layout *l = &snapshot->layout;
 	return l->is_confined && (gva - l->stack_gva < l->stack_bytes ||
 				  gva - l->heap_gva < mote__round_up(l->heap_bytes, PAGE));
+}
+
+bool mote__snapshot_is_hole(const mote_snapshot *snapshot, struct mote__holes *holes, uint64_t gpa)
+{
+	for (uint32_t i = 0; i < snapshot->layer_count; i++) {
+		const struct mote__piece *layer = &snapshot->layer[i];
+		if (gpa - layer->at >= layer->bytes)
+			continue;
+		if (holes->object != layer->object)
+			*holes = (struct mote__holes){.object = layer->object};
+		return mote__object_is_hole(holes, gpa - layer->at + layer->object_offset);
+	}
+	return false;
+}
+
+bool mote__snapshot_is_guests(const mote_snapshot *snapshot, uint64_t gva)
+{
+	const struct mote__layout *l = &snapshot->layout;
+	struct mote__pt_translation t;
+	if (gva >= l->cow_end_gva)
+		return false;
+	if (mote__snapshot_translate(snapshot, gva, &t))
+		return t.effective.user && (t.effective.cow || t.effective.writable);
+	return mote__snapshot_is_demand(snapshot, gva) || gva - l->mapping_gva < l->mapping_bytes;
 }
 
 /* Where a page that the tables have at gpa is stored; 0 for zeroes. */

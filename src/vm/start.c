@@ -99,7 +99,8 @@ static int keep_special(mote_sandbox *sandbox, struct mote_error *err)
 int mote__run_confined(mote_sandbox *sandbox, const struct mote__run_guard *guard,
 		       struct mote__general *general, struct mote_error *err)
 {
-	uint64_t mask = atomic_load_explicit(&sandbox->engine->vector_mask, memory_order_relaxed);
+	/* What was probed with it is seen with it. */
+	uint64_t mask = atomic_load_explicit(&sandbox->engine->vector_mask, memory_order_acquire);
 	if (mask == MOTE__VECTOR_UNKNOWN) {
 		int rc = probe_processor(sandbox, guard, err);
 		if (rc < 0)

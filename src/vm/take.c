@@ -140,6 +140,9 @@ static int check(mote_sandbox *sandbox, const struct mote_take_options *options,
 			*o = *options;
 	}
 	if (rc == MOTE_OK)
+		rc = mote__reserved_check("mote_take_options", &o->reserved, sizeof o->reserved,
+					  err);
+	if (rc == MOTE_OK)
 		rc = check_metadata(o->metadata, o->metadata_count, err);
 	if (rc < 0)
 		return rc;
@@ -256,7 +259,8 @@ int mote_snapshot_take(mote_sandbox *sandbox, const struct mote_take_options *op
 	if (rc < 0)
 		return rc;
 	mote_snapshot *parent = sandbox->taken ? sandbox->taken : sandbox->snapshot, *child = NULL;
-	if (!sandbox->is_changed && !o.metadata_count) {
+	bool has_roots = o.find_roots && !mote__is_confined(sandbox);
+	if (!sandbox->is_changed && !o.metadata_count && !has_roots) {
 		*snapshot = mote_snapshot_ref(parent);
 		return MOTE_OK;
 	}

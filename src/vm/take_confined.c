@@ -110,8 +110,15 @@ static int add_frames(struct take *t, struct mote_error *err)
 {
 	uint64_t used = mote__frames_used(t->sandbox);
 	int rc = reserve(t, used, err);
-	for (uint64_t i = 0; i < used && rc == MOTE_OK; i++)
-		add(t, *mote__log(t->sandbox, i) * PAGE, mote__frame(t->sandbox, i), true);
+	for (uint64_t i = 0; i < used && rc == MOTE_OK; i++) {
+		unsigned long long gva = *mote__log(t->sandbox, i) * PAGE;
+		/* All that start from the child will believe it. */
+		if (!mote__snapshot_is_guests(t->sandbox->snapshot, gva))
+			return mote__fail(err, MOTE_ESNAPSHOT,
+					  "the guest has changed 0x%llx, which is not its own",
+					  gva);
+		add(t, gva, mote__frame(t->sandbox, i), true);
+	}
 	return rc;
 }
 

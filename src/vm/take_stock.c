@@ -30,6 +30,7 @@ struct source {
 	bool is_whole;                 /* pages of layers are stored anew */
 	uint8_t *kept;                 /* bit for each page of the layers that is kept */
 	uint64_t kept_pages;
+	struct mote__holes holes;
 };
 
 /* A part of guest physical memory. */
@@ -84,12 +85,18 @@ static enum mote__rebuild_where find(void *cookie, uint64_t gpa, uint64_t *len,
 		*len = mote__smaller(*len, next - gpa);
 		return MOTE__REBUILD_NONE;
 	}
+	bool is_layer = place.gpa == source->snapshot->layout.family->base_gpa;
 	*len = mote__smaller(*len, place.gpa + place.bytes - gpa);
-	if (place.gpa == source->snapshot->layout.family->base_gpa && !source->is_whole) {
+	if (is_layer && !source->is_whole) {
 		keep(source, gpa, *len);
 		return MOTE__REBUILD_KEEP;
 	}
 	*bytes = place.host + (gpa - place.gpa);
+	if (is_layer) {
+		*len = PAGE;
+		if (mote__snapshot_is_hole(source->snapshot, &source->holes, gpa))
+			*bytes = mote__zero_page;
+	}
 	return MOTE__REBUILD_COPY;
 }
 
@@ -276,7 +283,10 @@ static int rebuild(mote_snapshot *child, struct source *source, const uint64_t *
 	}
 	if (rc == MOTE_OK && !source->is_whole)
 		mote__take_share_layers(child, s);
-	if (rc == MOTE_OK && (w.r.page_count || !child->layer_count))
+	/* A guest may have taken all of its memory away. */
+	if (rc == MOTE_OK && !w.r.page_count && !child->layer_count)
+		w.r.pages[w.r.page_count++] = mote__zero_page;
+	if (rc == MOTE_OK && w.r.page_count)
 		rc = mote__take_add_layer(child, w.r.new_gpa, (const void *const *)w.r.pages,
 					  w.r.page_count, err);
 	if (rc == MOTE_OK)

@@ -251,7 +251,7 @@ static void check_clean(const struct box *b)
 	const struct mote__layout *l = &s->snapshot->layout;
 	const uint64_t empty = 8;
 	CHECK_EQ(mote__frames_used(s), s->placed);
-	CHECK(s->placed >= s->snapshot->write_set.fixed && s->placed <= s->frames_max);
+	CHECK(s->placed >= s->snapshot->write_set.fixed && s->placed <= l->frame_count);
 	CHECK(*mote__params(s, MOTE__PARAMS_NEXT) <= *mote__params(s, MOTE__PARAMS_LIMIT));
 	check_tables(s);
 	for (uint64_t i = 0; i < s->placed; i++)

@@ -395,13 +395,23 @@ static void stop(struct double_machine *m, struct mote__exit *exit)
 	exit->kind = MOTE__EXIT_HALT;
 }
 
-TEST_BOTH(call__hlt_ends_a_call_too)
+TEST(call__hlt_ends_a_call_of_ring_0_too)
 {
 	const struct double_guest guest = {NULL, stop, NULL};
 	struct mote_value result;
-	world_ready(&w, kind, &guest);
+	world_ready(&w, STOCK, &guest);
 	OK(&w, call_with("f", MOTE_I32, NULL, 0, &result));
 	CHECK_EQ(result.i32, 8);
+	world_free(&w);
+}
+
+TEST(call__hlt_of_a_confined_guest_is_none_of_its_ends)
+{
+	const struct double_guest guest = {NULL, stop, NULL};
+	world_ready(&w, CONFINED, &guest);
+	FAILS(&w, call_with("f", MOTE_I32, NULL, 0, NULL), MOTE_EPROTOCOL);
+	CHECK_HAS(w.err.message, "HLT");
+	CHECK_EQ(mote_sandbox_state(w.sandbox), MOTE_STATE_POISONED);
 	world_free(&w);
 }
 

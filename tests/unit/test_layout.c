@@ -626,10 +626,10 @@ TEST(layout__limits_of_a_confined_guest_s_stack_and_heap)
 	MAKES(&c);
 	CHECK_EQ(layout.stack_bytes, 2 * PAGE);
 	c.stack_bytes = REGION_MAX;
-	REFUSES(&c, MOTE_ETOOBIG, "heap, stack and data need 0x");
+	REFUSES(&c, MOTE_ETOOBIG, "heap, stack, mappings and data need 0x");
 	c.stack_bytes = PAGE;
 	c.heap_bytes = REGION_MAX;
-	REFUSES(&c, MOTE_ETOOBIG, "heap, stack and data need 0x");
+	REFUSES(&c, MOTE_ETOOBIG, "heap, stack, mappings and data need 0x");
 	c.heap_bytes = REGION_MAX - (128u << 20);
 	MAKES(&c);
 	c.heap_bytes = 0;

@@ -364,8 +364,9 @@ TEST(pool__a_shell_has_as_much_memory_as_its_owner_may_have)
 	mote_sandbox_destroy(sandbox);
 	OK(&w, mote_sandbox_create(w.engine, ready, w.host, &few, &sandbox, &w.err));
 	mote_sandbox_get_statistics(sandbox, &s, sizeof s);
-	CHECK(s.frames_max == 8 && s.frames_used <= 4);
-	for (uint64_t page = 0; page < 4; page++)
+	/* They are beside what the owner may have. */
+	CHECK(s.frames_max == 8 && s.frames_used >= 20);
+	for (uint64_t page = 0; page < 8; page++)
 		OK(&w, mote_sandbox_write(sandbox, ready->layout.heap_gva + page * PAGE, "x", 1,
 					  &w.err));
 	OK(&w, call(sandbox));
