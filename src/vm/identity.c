@@ -141,6 +141,7 @@ static int add_mappings(struct identity *id, struct mote_error *err)
 				  .leaf = add_leaf,
 				  .link = add_link,
 				  .cookie = id};
+	add_number(&id->digest, w.root_count);
 	w.span_count = mote__layout_spans(l, spans);
 	w.visits = mote__alloc(w.visit_count, sizeof *w.visits);
 	if (!w.visits)
