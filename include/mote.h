@@ -794,7 +794,7 @@ struct mote_statistics {
 	uint64_t calls;               /* calls that the guest ended */
 	uint64_t bytes_in, bytes_out; /* messages copied to and from the guest */
 	uint64_t frames_used;         /* now: private frames, the write set's among them */
-	uint64_t frames_max;          /* now: most that there may be */
+	uint64_t frames_max;          /* now: most by memory_max, learned pages beside */
 	uint64_t restores;            /* in place, trusting the library's own ring 0 */
 	uint64_t restores_strict;     /* that reset the whole machine */
 	uint64_t switches;            /* to another snapshot */

@@ -39,7 +39,6 @@
 #define MOTE__WINDOW_PAGE   7 /* user, read: the page that is being copied */
 #define MOTE__LEAVES_PAGE   8 /* supervisor, read and write: the table that maps these pages */
 #define MOTE__MAPPED_PAGES  9
-#define MOTE__LOG_GVA       MOTE_U64(0xFFFF808000200000) /* supervisor, read and write: edit log */
 
 #define MOTE__PAGE_GVA(page)   (MOTE__SYSTEM_GVA + (page)*MOTE_U64(0x1000))
 #define MOTE__IST_TOP          (MOTE__PAGE_GVA(MOTE__IST_PAGE) + 0x1000)

@@ -40,6 +40,7 @@ enum {
 #define STACK_TOP     0x7ffff000ull
 #define SCRATCH_GPA   0xff0000000ull
 #define TABLES_GPA    SCRATCH_GPA
+#define LOG_GVA       (MOTE__SYSTEM_GVA + 0x200000)
 #define PARAMS_GPA    (TABLES_GPA + TABLE_PAGES * PAGE)
 #define IST_GPA       (PARAMS_GPA + PAGE)
 #define RUN_INFO_GPA  (IST_GPA + PAGE)
@@ -109,7 +110,7 @@ static void build_tables(struct vm *v)
 	map_page(v, MOTE__PAGE_GVA(MOTE__IST_PAGE), IST_GPA, USER_WRITE);
 	map_page(v, MOTE__PAGE_GVA(MOTE__RUN_INFO_PAGE), RUN_INFO_GPA, USER_READ);
 	map_page(v, MOTE__PAGE_GVA(MOTE__WINDOW_PAGE), RUN_INFO_GPA, USER_READ);
-	map_page(v, MOTE__LOG_GVA, LOG_GPA, SUPER_WRITE);
+	map_page(v, LOG_GVA, LOG_GPA, SUPER_WRITE);
 	uint64_t leaves = *entry_of(v, MOTE__SYSTEM_GVA, 1) & 0xFFFFFFFFFF000ull;
 	map_page(v, MOTE__PAGE_GVA(MOTE__LEAVES_PAGE), leaves, SUPER_WRITE);
 }
@@ -240,7 +241,7 @@ static struct vm vm_make(const uint8_t *code, size_t code_bytes)
 	uint64_t *params = at(&v, PARAMS_GPA);
 	params[MOTE__PARAMS_NEXT / 8] = FRAMES_GPA | MOTE__LEAF_NEW;
 	params[MOTE__PARAMS_LIMIT / 8] = (FRAMES_GPA + FRAME_PAGES * PAGE) | MOTE__LEAF_NEW;
-	params[MOTE__PARAMS_LOG_BIAS / 8] = MOTE__LOG_GVA - ((FRAMES_GPA | MOTE__LEAF_NEW) >> 9);
+	params[MOTE__PARAMS_LOG_BIAS / 8] = LOG_GVA - ((FRAMES_GPA | MOTE__LEAF_NEW) >> 9);
 	params[MOTE__PARAMS_COW_END / 8] = DATA / PAGE + DATA_PAGES;
 	params[MOTE__PARAMS_HEAP_FIRST / 8] = HEAP / PAGE;
 	params[MOTE__PARAMS_HEAP_PAGES / 8] = HEAP_PAGES;
@@ -696,7 +697,7 @@ static void check_page_fault(struct vm *v, uint64_t address, uint64_t error, uin
 /* Present pages that ring 3 must not read. */
 static const uint64_t closed[] = {
 	MOTE__PAGE_GVA(0), MOTE__PAGE_GVA(1), MOTE__PAGE_GVA(2),
-	MOTE__PAGE_GVA(4), MOTE__PAGE_GVA(8), MOTE__LOG_GVA,
+	MOTE__PAGE_GVA(4), MOTE__PAGE_GVA(8), LOG_GVA,
 };
 
 /* Behind the self map's leaf entries: those of leaf tables, and of the root. */
