@@ -698,7 +698,8 @@ struct mote_take_options {
  * nothing had happened. Pages that did not change since the snapshot that the sandbox runs from (or
  * the last one taken of it) are shared with that one, so a confined guest's costs as much as it
  * wrote. When nothing changed since
- * the last snapshot or restore, that snapshot is returned again (unless metadata are given).
+ * the last snapshot or restore, that snapshot is returned again (unless metadata or, of a stock
+ * guest, find_roots are given).
  *
  * States: new, ready. Errors: MOTE_ESTATE, MOTE_ESNAPSHOT (the guest's page tables or the layers
  * exceed a bound: the message says which), MOTE_ENOMEM, MOTE_ESYSTEM, MOTE_EINVAL (options,
