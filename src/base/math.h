@@ -43,4 +43,16 @@ static inline uint64_t mote__smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/** Whether all of bytes (a multiple of 64 at a multiple of 8) are zero. */
+static inline bool mote__is_zero(const void *at, uint64_t bytes)
+{
+	typedef uint64_t __attribute__((may_alias)) word;
+	const word *words = at;
+	for (uint64_t i = 0; i < bytes / 8; i += 8)
+		if (words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] |
+		    words[i + 5] | words[i + 6] | words[i + 7])
+			return false;
+	return true;
+}
+
 #endif

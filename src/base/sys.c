@@ -18,6 +18,8 @@
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
 #endif
 
+#define OWN_BYTES 4096u
+
 void *mote__alloc(size_t count, size_t bytes)
 {
 	return calloc(count, bytes);
@@ -287,9 +289,25 @@ uint64_t mote__sys_realtime_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
-pid_t mote__sys_process(void)
+int mote__sys_own_make(const uint8_t **page)
 {
-	return getpid();
+	void *at = NULL;
+	int rc = mote__sys_map(MOTE__MAP_WIPED, -1, OWN_BYTES, &at);
+	if (rc < 0)
+		return rc;
+	*(uint8_t *)at = 1;
+	*page = at;
+	return 0;
+}
+
+int mote__sys_is_own(const uint8_t *page)
+{
+	return *(const volatile uint8_t *)page;
+}
+
+void mote__sys_own_free(const uint8_t *page)
+{
+	mote__sys_unmap((void *)(uintptr_t)page, OWN_BYTES);
 }
 
 uint64_t mote__sys_counter(void)

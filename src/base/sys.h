@@ -77,8 +77,11 @@ int mote__sys_random(void *bytes, size_t len);
 /** Nanoseconds of CLOCK_MONOTONIC, and of CLOCK_REALTIME. */
 uint64_t mote__sys_monotonic_ns(void);
 uint64_t mote__sys_realtime_ns(void);
-/** Number of this process. */
-pid_t mote__sys_process(void);
+/** A page that tells a process from its children after fork(): the number of a process does not, as
+ * a child may have the same one in a namespace of its own. Free with mote__sys_own_free(). */
+int mote__sys_own_make(const uint8_t **page);
+int mote__sys_is_own(const uint8_t *page);
+void mote__sys_own_free(const uint8_t *page);
 /** The processor's time stamp counter. */
 uint64_t mote__sys_counter(void);
 

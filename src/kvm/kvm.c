@@ -188,6 +188,10 @@ int mote__kvm_open(const char *device, bool allow_unfiltered_msrs, struct mote__
 	}
 	kvm->base.ops = &mote__kvm_ops;
 	kvm->fd = fd;
+	if (mote__sys_own_make(&kvm->own) < 0) {
+		kvm->base.ops->close(&kvm->base);
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	}
 	int rc = start(kvm, allow_unfiltered_msrs, device, err);
 	*info = kvm->base.info;
 	if (rc < 0) {

@@ -13,7 +13,8 @@
 struct mote__kvm {
 	struct mote__hypervisor base;
 	int fd;
-	size_t run_bytes; /* of the page that a virtual processor shares */
+	const uint8_t *own; /* mote__sys_own_make() */
+	size_t run_bytes;   /* of the page that a virtual processor shares */
 	bool has_sync_registers, has_msr_filter;
 	bool can_reset;              /* what a reset asks of every kernel */
 	bool has_xcrs;               /* the processor has XCR0 */
@@ -28,7 +29,6 @@ struct mote__kvm_machine {
 	struct mote__kvm *kvm;
 	int vm, vcpu;
 	struct kvm_run *run;
-	pid_t process; /* that has run mapped: a child after fork() has not */
 	/* The registers of the configuration that can be changed, as a new machine has them. */
 	struct mote__msr_list initial;
 };

@@ -103,7 +103,8 @@ void mote__kvm_machine_destroy(struct mote__machine *machine)
 	struct mote__kvm_machine *m = (struct mote__kvm_machine *)machine;
 	if (!m)
 		return;
-	if (m->process == mote__sys_process())
+	/* A child after fork() has no mapping of it. */
+	if (mote__sys_is_own(m->kvm->own))
 		mote__sys_unmap(m->run, m->kvm->run_bytes);
 	mote__sys_close(m->vcpu);
 	mote__sys_close(m->vm);
@@ -123,7 +124,6 @@ int mote__kvm_machine_create(struct mote__hypervisor *hypervisor,
 	m->base.ops = hypervisor->ops;
 	m->kvm = (struct mote__kvm *)hypervisor;
 	m->vm = m->vcpu = -1;
-	m->process = mote__sys_process();
 	int rc = make(m, config, err);
 	if (rc < 0) {
 		mote__kvm_machine_destroy(&m->base);
@@ -416,6 +416,7 @@ static void kvm_close(struct mote__hypervisor *hypervisor)
 {
 	struct mote__kvm *kvm = (struct mote__kvm *)hypervisor;
 	mote__sys_close(kvm->fd);
+	mote__sys_own_free(kvm->own);
 	mote__free(kvm->cpuid);
 	mote__free(kvm->xsave);
 	mote__free(kvm);

@@ -37,7 +37,7 @@ int mote__reserved_check(const char *name, const void *bytes, size_t len, struct
 
 int mote__engine_check(const mote_engine *engine, struct mote_error *err)
 {
-	if (*(const volatile uint8_t *)engine->alive)
+	if (mote__sys_is_own(engine->own))
 		return MOTE_OK;
 	return mote__fail(err, MOTE_ESTATE,
 			  "this object was made before fork() and belongs to the parent process");
@@ -47,18 +47,15 @@ int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, uint
 		    mote_engine **engine, struct mote_error *err)
 {
 	mote_engine *e = mote__alloc(1, sizeof *e);
-	void *alive = NULL;
 	int rc = e ? mote__bag_create(pool_max, &e->pool) : -1;
 	if (rc == 0)
-		(void)mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive);
-	if (!alive) {
+		rc = mote__sys_own_make(&e->own);
+	if (rc < 0 || !e) {
 		if (e)
 			mote__bag_destroy(e->pool);
 		mote__free(e);
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	}
-	*(uint8_t *)alive = 1;
-	e->alive = alive;
 	e->references = 1;
 	e->hypervisor = hypervisor;
 	e->signal_number = signal_number;
@@ -122,7 +119,7 @@ void mote_engine_unref(mote_engine *engine)
 	(void)mote_engine_trim(engine, NULL);
 	mote__bag_destroy(engine->pool);
 	engine->hypervisor->ops->close(engine->hypervisor);
-	mote__sys_unmap((void *)(uintptr_t)engine->alive, MOTE_PAGE_BYTES);
+	mote__sys_own_free(engine->own);
 	mote__free(engine);
 }
 

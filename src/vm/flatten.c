@@ -42,7 +42,7 @@ static bool move_leaf(void *cookie, const struct mote__pt_leaf *leaf)
 {
 	struct flatten *f = cookie;
 	/* What is not in the snapshot's memory is a frame of the write set, which stays. */
-	if (leaf->gpa < f->from->layout.family->base_gpa || leaf->gpa >= f->from->memory_end)
+	if (!mote__snapshot_has(f->from, leaf->gpa))
 		return true;
 	const struct mote__pt_mapping m = {.va = leaf->va,
 					   .gpa = new_gpa(f, leaf->gpa),
@@ -110,23 +110,12 @@ static int write_tables(mote_snapshot *flat, const mote_snapshot *s, const uint8
 			struct mote_error *err)
 {
 	const struct mote__piece *last = &s->extent[s->extent_count - 1];
-	uint64_t count = (last->at + last->bytes) / PAGE;
+	uint64_t bytes = last->at + last->bytes;
 	struct mote__object *object = NULL;
-	int rc = mote__object_create("mote-tables", count * PAGE, &object, err);
-	for (uint32_t i = 0; i < s->extent_count && rc == MOTE_OK; i++)
-		for (uint64_t at = 0; at < s->extent[i].bytes && rc == MOTE_OK; at += PAGE) {
-			const void *page = copy + s->extent[i].at + at;
-			if (memcmp(page, mote__zero_page, PAGE) != 0)
-				rc = mote__object_write(object, s->extent[i].at + at, &page, 1,
-							err);
-		}
-	if (rc == MOTE_OK)
-		rc = mote__object_seal(object, err);
-	if (rc < 0) {
-		mote__object_unref(object);
+	int rc = mote__take_tables(copy, bytes, &object, err);
+	if (rc < 0)
 		return rc;
-	}
-	flat->extent[flat->extent_count++] = (struct mote__piece){object, 0, 0, count * PAGE};
+	flat->extent[flat->extent_count++] = (struct mote__piece){object, 0, 0, bytes};
 	return MOTE_OK;
 }
 

@@ -67,7 +67,7 @@ static const uint8_t *hash_at(struct identity *id, uint64_t gpa)
 		if (!gpa)
 			return id->zero_hash;
 	}
-	if (gpa < l->family->base_gpa || gpa >= s->memory_end)
+	if (!mote__snapshot_has(s, gpa))
 		return NULL;
 	uint64_t number = (gpa - l->family->base_gpa) / PAGE;
 	if (mote__snapshot_is_hole(s, &id->holes, gpa))

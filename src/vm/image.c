@@ -55,13 +55,10 @@ int mote__image_make(const struct mote__elf *elf, const struct mote_snapshot_opt
 	if (!i)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	i->references = 1;
-	void *alive = NULL;
-	if (mote__sys_map(MOTE__MAP_WIPED, -1, MOTE_PAGE_BYTES, &alive) < 0) {
+	if (mote__sys_own_make(&i->own) < 0) {
 		mote__free(i);
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	}
-	*(uint8_t *)alive = 1;
-	i->alive = alive;
 	keep_entries(i, elf, is_confined);
 	i->msr_count = options->msr_count;
 	if (options->msr_count)
@@ -88,6 +85,6 @@ void mote__image_unref(struct mote__image *image)
 	mote__functions_free(&image->imports);
 	mote__free((void *)(uintptr_t)image->symbols.symbols);
 	mote__free((void *)(uintptr_t)image->symbols.strings);
-	mote__sys_unmap((void *)(uintptr_t)image->alive, MOTE_PAGE_BYTES);
+	mote__sys_own_free(image->own);
 	mote__free(image);
 }

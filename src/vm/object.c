@@ -38,12 +38,47 @@ int mote__object_create(const char *name, uint64_t bytes, struct mote__object **
 	return MOTE_OK;
 }
 
-int mote__object_write(struct mote__object *object, uint64_t offset, const void *const *pages,
+static int write_pages(struct mote__object *object, uint64_t offset, const void *const *pages,
 		       uint64_t count, struct mote_error *err)
 {
 	int rc = mote__sys_write_pages(object->fd, offset, pages, count, MOTE_PAGE_BYTES);
 	return rc < 0 ? mote__object_fail(err, rc, "writing a snapshot", count * MOTE_PAGE_BYTES)
 		      : MOTE_OK;
+}
+
+/* Runs of pages that are not zero. */
+static int fill(struct mote__object *object, uint64_t offset, const void *const *pages,
+		uint64_t count, struct mote_error *err)
+{
+	int rc = MOTE_OK;
+	for (uint64_t i = 0, next; i < count && rc == MOTE_OK; i = next) {
+		bool is_zero = mote__is_zero(pages[i], MOTE_PAGE_BYTES);
+		for (next = i + 1; next < count; next++)
+			if (mote__is_zero(pages[next], MOTE_PAGE_BYTES) != is_zero)
+				break;
+		if (!is_zero)
+			rc = write_pages(object, offset + i * MOTE_PAGE_BYTES, pages + i, next - i,
+					 err);
+	}
+	return rc;
+}
+
+int mote__object_of_pages(const char *name, uint64_t offset, const void *const *pages,
+			  uint64_t count, struct mote__object **object, struct mote_error *err)
+{
+	struct mote__object *o = NULL;
+	int rc = mote__object_create(name, offset + count * MOTE_PAGE_BYTES, &o, err);
+	if (rc < 0)
+		return rc;
+	rc = fill(o, offset, pages, count, err);
+	if (rc == MOTE_OK)
+		rc = mote__object_seal(o, err);
+	if (rc < 0) {
+		mote__object_unref(o);
+		return rc;
+	}
+	*object = o;
+	return MOTE_OK;
 }
 
 int mote__object_seal(struct mote__object *object, struct mote_error *err)

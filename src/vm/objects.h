@@ -34,7 +34,7 @@ struct mote_engine {
 	int signal_number;
 	_Atomic uint64_t vector_mask;
 	atomic_bool is_lax; /* ring 3 can leave 64-bit mode: only special registers bring it back */
-	const uint8_t *alive; /* a page that reads 1 here and 0 in a child after fork() */
+	const uint8_t *own; /* mote__sys_own_make() */
 	uint32_t pool_max;
 	struct mote__bag *pool; /* of sandboxes that nobody has (pool.c) */
 };
@@ -65,10 +65,11 @@ struct mote__object {
 /** An object of bytes zero bytes, not sealed yet. MOTE_ENOMEM, MOTE_ESYSTEM. */
 int mote__object_create(const char *name, uint64_t bytes, struct mote__object **object,
 			struct mote_error *err);
-/** Write count pages of MOTE_PAGE_BYTES, one after the other, from offset on. */
-int mote__object_write(struct mote__object *object, uint64_t offset, const void *const *pages,
-		       uint64_t count, struct mote_error *err);
 int mote__object_seal(struct mote__object *object, struct mote_error *err);
+/** A sealed object of count pages behind offset bytes that are not written; a page of zeroes is not
+ * written either. */
+int mote__object_of_pages(const char *name, uint64_t offset, const void *const *pages,
+			  uint64_t count, struct mote__object **object, struct mote_error *err);
 struct mote__object *mote__object_ref(struct mote__object *object);
 void mote__object_unref(struct mote__object *object);
 /** The error of a refused memory object or mapping. */
@@ -81,6 +82,9 @@ struct mote__piece {
 	uint64_t at, bytes;
 };
 
+/** File offset, host address and guest physical address of memory agree modulo this, so that the
+ * kernel can make large pages of it. */
+#define MOTE__LARGE_BYTES 0x200000ull
 #define MOTE__LAYERS_MAX  32u
 #define MOTE__EXTENTS_MAX 32u
 
@@ -119,7 +123,7 @@ struct mote__image {
 	uint64_t symbol_shift;            /* gva - va */
 	uint32_t msr_count;
 	uint32_t msrs[MOTE__MSR_ALLOW_MAX];
-	const uint8_t *alive; /* as in struct mote_engine: a child has no mapping of ours */
+	const uint8_t *own; /* mote__sys_own_make() */
 };
 
 /** A page that sandboxes of a snapshot have writable from their start: member i owns frame i. */
@@ -175,6 +179,12 @@ struct mote_snapshot {
 	bool has_digest;
 	uint8_t digest[MOTE_DIGEST_BYTES];
 };
+
+/** Whether gpa lies in the layers of s. */
+static inline bool mote__snapshot_has(const mote_snapshot *s, uint64_t gpa)
+{
+	return gpa >= s->layout.family->base_gpa && gpa < s->memory_end;
+}
 
 /** A snapshot without memory, of image (one more reference); layout may be NULL. */
 mote_snapshot *mote__snapshot_new(struct mote__image *image, const struct mote__layout *layout);

@@ -11,7 +11,6 @@
  */
 #include "vm/objects.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -41,8 +40,7 @@ static uint64_t start_entry(const mote_snapshot *s, uint64_t offset)
 static uint64_t source_of(const mote_snapshot *s, uint64_t entry)
 {
 	uint64_t gpa = entry & mote__pt_x86_64.address_mask;
-	bool is_memory = entry && gpa >= s->layout.family->base_gpa && gpa < s->memory_end;
-	return is_memory && gpa != s->layout.zero_gpa ? gpa : 0;
+	return entry && mote__snapshot_has(s, gpa) && gpa != s->layout.zero_gpa ? gpa : 0;
 }
 
 static void refill(const mote_sandbox *sandbox, uint32_t member)
@@ -93,7 +91,7 @@ void mote__sandbox_place(mote_sandbox *sandbox)
 static bool may_be_learned(const mote_snapshot *s, uint64_t gva, uint64_t *entry)
 {
 	uint64_t offset = 0;
-	if (!mote__snapshot_is_guests(s, gva) || !mote__snapshot_leaf(s, gva, &offset))
+	if (gva >= s->layout.cow_end_gva || !mote__snapshot_leaf(s, gva, &offset))
 		return false;
 	*entry = start_entry(s, offset);
 	return *entry ? mote__pt_entry_attributes(&mote__pt_x86_64, *entry).cow
@@ -139,7 +137,7 @@ static int close_window(mote_sandbox *sandbox)
 		return 0;
 	*entry = start_entry(s, offset);
 	uint64_t gpa = old & mote__pt_x86_64.address_mask;
-	if (gpa < s->layout.family->base_gpa || gpa >= s->memory_end)
+	if (!mote__snapshot_has(s, gpa))
 		return 0;
 	/* Only this process's view of the page goes; the page stays in its object. */
 	return mote__sys_drop((void *)(uintptr_t)(s->memory + gpa), PAGE);

@@ -16,8 +16,8 @@
 
 #define MESSAGE_BYTES_MIN 4096u
 #define MSR_TSC           0x10u
-/* ---- what a start finds -----------------------------------------------------------------------
- */
+
+/* ---- what a start finds ---------------------------------------------------------------------- */
 
 static uint64_t *word(const mote_sandbox *sandbox, uint64_t below_top)
 {
@@ -52,8 +52,7 @@ static void write_params(mote_sandbox *sandbox)
 	*mote__params(sandbox, MOTE__PARAMS_STACK_PAGES) = l->stack_bytes / page;
 }
 
-/* Drawn ahead: a system call a start would be half the cost of a restore. What was used is erased.
- */
+/* Drawn ahead: a system call for each start would be half of a restore. What was used is erased. */
 static int next_fresh(mote_sandbox *sandbox, struct mote_fresh *fresh, struct mote_error *err)
 {
 	static_assert(sizeof *fresh == 40, "no padding: all of it is random");

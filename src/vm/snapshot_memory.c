@@ -15,19 +15,10 @@
 #include "core/confined.h"
 
 #define PAGE ((uint64_t)MOTE_PAGE_BYTES)
-/* File offset, host address and guest physical address agree modulo this, so that the kernel can
- * make large pages of them. */
-#define LARGE 0x200000ull
-
-/* A process's number does not tell: a child may have it, in a namespace of its own. */
-static bool is_own(const mote_snapshot *snapshot)
-{
-	return *(const volatile uint8_t *)snapshot->image->alive;
-}
 
 int mote__snapshot_check(const mote_snapshot *snapshot, struct mote_error *err)
 {
-	if (is_own(snapshot))
+	if (mote__sys_is_own(snapshot->image->own))
 		return MOTE_OK;
 	return mote__fail(err, MOTE_ESTATE,
 			  "this object was made before fork() and belongs to the parent process");
@@ -39,11 +30,12 @@ static int map_layers(mote_snapshot *s, struct mote_error *err)
 {
 	const struct mote__piece *last = &s->layer[s->layer_count - 1];
 	s->memory_end = last->at + last->bytes;
-	s->reservation_bytes = mote__round_up(s->memory_end, PAGE) + LARGE;
+	s->reservation_bytes = s->memory_end + MOTE__LARGE_BYTES;
 	int rc = mote__sys_reserve(s->reservation_bytes, &s->reservation);
 	if (rc < 0)
 		return mote__object_fail(err, rc, "mapping guest memory", s->reservation_bytes);
-	uint8_t *base = (uint8_t *)(uintptr_t)mote__round_up((uintptr_t)s->reservation, LARGE);
+	uint8_t *base =
+		(uint8_t *)(uintptr_t)mote__round_up((uintptr_t)s->reservation, MOTE__LARGE_BYTES);
 	for (uint32_t i = 0; i < s->layer_count && rc == 0; i++)
 		rc = mote__sys_place(MOTE__MAP_READ, s->layer[i].object->fd,
 				     s->layer[i].object_offset, s->layer[i].bytes,
@@ -83,7 +75,7 @@ int mote__snapshot_map(mote_snapshot *snapshot, struct mote_error *err)
 void mote__snapshot_unmap(mote_snapshot *snapshot)
 {
 	/* A child after fork() has neither mapping, and may have others there. */
-	if (is_own(snapshot)) {
+	if (mote__sys_is_own(snapshot->image->own)) {
 		mote__sys_unmap(snapshot->reservation, snapshot->reservation_bytes);
 		mote__sys_unmap((void *)(uintptr_t)snapshot->tables, snapshot->layout.tables_bytes);
 	}
@@ -148,15 +140,6 @@ static void merge(struct pieces *p, const mote_snapshot *parent, struct mote__ob
 	append_parent(p, parent, from, UINT64_MAX);
 }
 
-static bool is_zero_page(const void *page)
-{
-	const uint64_t *words = page;
-	for (uint32_t i = 0; i < MOTE_PAGE_BYTES / 8; i++)
-		if (words[i])
-			return false;
-	return true;
-}
-
 const void *mote__snapshot_table(const mote_snapshot *snapshot, struct mote__holes *holes,
 				 uint64_t offset)
 {
@@ -177,23 +160,19 @@ static int write_whole(mote_snapshot *child, const mote_snapshot *parent, const 
 		       const void *const *pages, uint32_t count, struct mote_error *err)
 {
 	uint64_t total = child->layout.tables_bytes / PAGE;
-	struct mote__object *object = NULL;
-	int rc = mote__object_create("mote-tables", child->layout.tables_bytes, &object, err);
 	struct mote__holes holes = {.object = NULL};
-	uint32_t next = 0;
-	for (uint64_t i = 0; i < total && rc == MOTE_OK; i++) {
-		const void *page = mote__snapshot_table(parent, &holes, i * PAGE);
-		if (next < count && numbers[next] == i)
-			page = pages[next++];
-		if (!is_zero_page(page))
-			rc = mote__object_write(object, i * PAGE, &page, 1, err);
-	}
-	if (rc == MOTE_OK)
-		rc = mote__object_seal(object, err);
-	if (rc < 0) {
-		mote__object_unref(object);
+	struct mote__object *object = NULL;
+	const void **all = mote__alloc(total, sizeof *all);
+	if (!all)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	for (uint64_t i = 0; i < total; i++)
+		all[i] = mote__snapshot_table(parent, &holes, i * PAGE);
+	for (uint32_t i = 0; i < count; i++)
+		all[numbers[i]] = pages[i];
+	int rc = mote__object_of_pages("mote-tables", 0, all, total, &object, err);
+	mote__free((void *)all);
+	if (rc < 0)
 		return rc;
-	}
 	child->extent[0] = (struct mote__piece){object, 0, 0, total * PAGE};
 	child->extent_count = 1;
 	return MOTE_OK;
@@ -211,11 +190,7 @@ int mote__snapshot_overlay(mote_snapshot *child, const mote_snapshot *parent,
 		return write_whole(child, parent, numbers, pages, count, err);
 	int rc = MOTE_OK;
 	if (count)
-		rc = mote__object_create("mote-tables", count * PAGE, &object, err);
-	if (rc == MOTE_OK && count)
-		rc = mote__object_write(object, 0, pages, count, err);
-	if (rc == MOTE_OK && count)
-		rc = mote__object_seal(object, err);
+		rc = mote__object_of_pages("mote-tables", 0, pages, count, &object, err);
 	if (rc == MOTE_OK) {
 		merge(&merged, parent, object, numbers, count);
 		if (merged.count > MOTE__EXTENTS_MAX) {
@@ -302,7 +277,7 @@ static bool stored_at(const mote_snapshot *s, uint64_t gpa, uint64_t *at)
 	const struct mote__layout *l = &s->layout;
 	uint64_t frame = (gpa - l->scratch_gpa - l->frames_offset) / PAGE;
 	*at = gpa;
-	if (gpa >= l->family->base_gpa && gpa < s->memory_end)
+	if (mote__snapshot_has(s, gpa))
 		return true;
 	if (gpa < l->scratch_gpa + l->frames_offset || frame >= s->write_set.fixed)
 		return false;

@@ -15,7 +15,6 @@
 #include "core/utf8.h"
 
 #define PAGE               ((uint64_t)MOTE_PAGE_BYTES)
-#define LARGE              0x200000ull
 #define NAME_BYTES_MAX     255u
 #define MSR_KERNEL_GS_BASE 0xC0000102u
 #define JSON_BYTES_MAX     0x10000u
@@ -37,28 +36,31 @@ int mote__take_add_layer(mote_snapshot *child, uint64_t gpa, const void *const *
 			 uint64_t count, struct mote_error *err)
 {
 	const struct mote__family *family = child->layout.family;
-	uint64_t offset = gpa % LARGE, bytes = count * PAGE, end;
+	uint64_t offset = gpa % MOTE__LARGE_BYTES, bytes = count * PAGE, end;
 	struct mote__object *object = NULL;
 	if (!mote__add(gpa - family->base_gpa, bytes, &end) || end > family->region_bytes_max)
 		return mote__fail(err, MOTE_ESNAPSHOT,
 				  "the snapshot's layers would take more than 0x%llx bytes",
 				  (unsigned long long)family->region_bytes_max);
-	int rc = mote__object_create("mote-snapshot", offset + bytes, &object, err);
-	if (rc == MOTE_OK)
-		rc = mote__object_write(object, offset, pages, count, err);
-	if (rc == MOTE_OK)
-		rc = mote__object_seal(object, err);
-	if (rc < 0) {
-		mote__object_unref(object);
+	int rc = mote__object_of_pages("mote-snapshot", offset, pages, count, &object, err);
+	if (rc < 0)
 		return rc;
-	}
 	child->layer[child->layer_count++] = (struct mote__piece){object, offset, gpa, bytes};
 	return MOTE_OK;
 }
 
-uint64_t mote__take_next_gpa(const mote_snapshot *parent)
+int mote__take_tables(const uint8_t *tables, uint64_t bytes, struct mote__object **object,
+		      struct mote_error *err)
 {
-	return mote__round_up(parent->memory_end, PAGE);
+	uint64_t count = bytes / PAGE;
+	const void **pages = mote__alloc(count, sizeof *pages);
+	if (!pages)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	for (uint64_t i = 0; i < count; i++)
+		pages[i] = tables + i * PAGE;
+	int rc = mote__object_of_pages("mote-tables", 0, pages, count, object, err);
+	mote__free((void *)pages);
+	return rc;
 }
 
 /* Too many layers, or more of them dead than alive. */

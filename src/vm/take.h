@@ -7,11 +7,12 @@
 
 /** child has all layers of parent. */
 void mote__take_share_layers(mote_snapshot *child, const mote_snapshot *parent);
-/** Where the layer behind those of parent begins. */
-uint64_t mote__take_next_gpa(const mote_snapshot *parent);
 /** Add a layer of count pages at gpa. MOTE_ESNAPSHOT: beyond what the family allows. */
 int mote__take_add_layer(mote_snapshot *child, uint64_t gpa, const void *const *pages,
 			 uint64_t count, struct mote_error *err);
+/** An object of bytes of tables that lie at tables; those that are zero are holes. */
+int mote__take_tables(const uint8_t *tables, uint64_t bytes, struct mote__object **object,
+		      struct mote_error *err);
 int mote__take_copy_metadata(mote_snapshot *child, const mote_snapshot *from,
 			     struct mote_error *err);
 

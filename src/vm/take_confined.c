@@ -52,25 +52,10 @@ static int reserve(struct take *t, uint64_t more, struct mote_error *err)
 	return MOTE_OK;
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	const uint64_t *words = (const void *)page;
-	uint64_t any = 0;
-	for (uint32_t i = 0; i < PAGE / 8 && !any; i += 8)
-		for (uint32_t j = 0; j < 8; j++)
-			any |= words[i + j];
-	return !any;
-}
-
 static uint64_t entry_of(uint64_t gpa, bool is_writable)
 {
 	return mote__pt_leaf_entry(FORMAT, gpa,
 				   (struct mote__pt_attributes){.cow = is_writable, .user = true});
-}
-
-static bool is_in_layers(const mote_snapshot *s, uint64_t gpa)
-{
-	return gpa >= s->layout.family->base_gpa && gpa < s->memory_end;
 }
 
 /* The page at gva has these bytes now. */
@@ -84,15 +69,16 @@ static void add(struct take *t, uint64_t gva, const uint8_t *bytes, bool is_writ
 	uint64_t old = *(const uint64_t *)(const void *)(t->parent->tables + offset);
 	uint64_t old_gpa = old & FORMAT->address_mask;
 	bool was_there = mote__snapshot_page(t->parent, gva, &before);
-	bool is_same = was_there && (before ? memcmp(before, bytes, PAGE) == 0 : is_zero(bytes));
+	bool is_same = was_there &&
+		       (before ? memcmp(before, bytes, PAGE) == 0 : mote__is_zero(bytes, PAGE));
 	uint64_t entry;
 	assert(t->edits && t->pages && t->edit_count < t->capacity);
-	if (is_same && (!old || is_in_layers(t->parent, old_gpa))) {
+	if (is_same && (!old || mote__snapshot_has(t->parent, old_gpa))) {
 		return;
 	} else if (is_same && before) {
 		/* The parent has a frame there, filled from one of its pages. */
 		entry = entry_of((uint64_t)(before - t->parent->memory), is_writable);
-	} else if (is_zero(bytes)) {
+	} else if (mote__is_zero(bytes, PAGE)) {
 		entry = mote__snapshot_is_demand(t->child, gva)
 				? 0
 				: entry_of(l->zero_gpa, is_writable);
@@ -189,17 +175,14 @@ static int overlay(struct take *t, struct mote_error *err)
 int mote__take_confined(mote_snapshot *child, mote_sandbox *sandbox, const mote_snapshot *parent,
 			struct mote_error *err)
 {
-	struct take t = {.child = child,
-			 .sandbox = sandbox,
-			 .parent = parent,
-			 .gpa = mote__take_next_gpa(parent)};
+	struct take t = {
+		.child = child, .sandbox = sandbox, .parent = parent, .gpa = parent->memory_end};
 	mote__take_share_layers(child, parent);
 	int rc = add_frames(&t, err);
 	for (uint32_t i = 0; i < sandbox->mapped_count && rc == MOTE_OK; i++)
 		rc = add_mapping(&t, &sandbox->mapped[i], err);
 	if (rc == MOTE_OK && t.page_count)
-		rc = mote__take_add_layer(child, mote__take_next_gpa(parent), t.pages, t.page_count,
-					  err);
+		rc = mote__take_add_layer(child, parent->memory_end, t.pages, t.page_count, err);
 	if (rc == MOTE_OK)
 		rc = overlay(&t, err);
 	mote__free(t.edits);

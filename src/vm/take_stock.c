@@ -225,7 +225,7 @@ static void work_init(struct work *w, struct source *source, const uint64_t *roo
 		.builder = &w->builder,
 		.mappings = &w->scratch,
 		.mapping_count = 1,
-		.new_gpa = source->is_whole ? l->family->base_gpa : mote__take_next_gpa(s),
+		.new_gpa = source->is_whole ? l->family->base_gpa : s->memory_end,
 		.zero_gpa = source->is_whole ? 0 : l->zero_gpa,
 	};
 }
@@ -237,17 +237,9 @@ static int keep_tables(mote_snapshot *child, const struct work *w, struct mote_e
 	struct mote__layout *l = &child->layout;
 	uint64_t used = w->builder.used;
 	struct mote__object *object = NULL;
-	int rc = mote__object_create("mote-tables", used, &object, err);
-	for (uint64_t at = 0; at < used && rc == MOTE_OK; at += PAGE) {
-		const void *page = w->builder.bytes + at;
-		rc = mote__object_write(object, at, &page, 1, err);
-	}
-	if (rc == MOTE_OK)
-		rc = mote__object_seal(object, err);
-	if (rc < 0) {
-		mote__object_unref(object);
+	int rc = mote__take_tables(w->builder.bytes, used, &object, err);
+	if (rc < 0)
 		return rc;
-	}
 	child->extent[child->extent_count++] = (struct mote__piece){object, 0, 0, used};
 	l->tables_bytes = used;
 	l->frames_offset = l->tables_offset + used;

@@ -50,7 +50,7 @@ static int make_engine(struct mote_error *err)
 	CHECK((rc == MOTE_OK) == (engine != NULL));
 	if (engine) {
 		/* The hypervisor goes on to the next one. */
-		mote__sys_unmap((void *)(uintptr_t)engine->alive, 4096);
+		mote__sys_unmap((void *)(uintptr_t)engine->own, 4096);
 		mote__bag_destroy(engine->pool);
 		free(engine);
 	}
