@@ -19,8 +19,11 @@ static bool is_zero(const uint8_t *bytes)
 static struct page look_at(const struct history *history, uint64_t gva)
 {
 	uint8_t now[PAGE_BYTES], before[PAGE_BYTES];
+	const struct step *last = mote__history_last(history);
+	struct mote_location location;
 	uint32_t step = history->count;
-	if (!read_page(mote__history_last(history), gva, now))
+	if (mote_snapshot_locate(last->snapshot, gva, &location) != MOTE_OK ||
+	    !read_page(last, gva, now))
 		return (struct page){0};
 	for (; step > 1; step--) {
 		if (history->steps[step - 1].is_same)
@@ -29,35 +32,8 @@ static struct page look_at(const struct history *history, uint64_t gva)
 		    memcmp(now, before, PAGE_BYTES) != 0)
 			break;
 	}
-	return (struct page){.step = (uint16_t)step, .is_zero = is_zero(now)};
-}
-
-/**
- * The layer that holds what step made. Of several layers of one step (its own, on a parent that had
- * to be put into one) the last is its own. Without one, the oldest that came later holds it.
- */
-static uint8_t layer_of(const struct page_map *map, uint32_t step)
-{
-	uint32_t later = map->layer_count;
-	for (uint32_t i = map->layer_count; i-- > 0;) {
-		if (map->layers[i].step == step)
-			return (uint8_t)i;
-		if (map->layers[i].step > step)
-			later = i;
-	}
-	return (uint8_t)(later < map->layer_count ? later : 0);
-}
-
-/** What the image brought lies where its region says, unless it was moved since. */
-static uint8_t image_layer_of(const struct page_map *map, const struct mote_region *region,
-			      uint64_t number)
-{
-	uint64_t gpa = region->gpa + number * PAGE_BYTES;
-	for (uint32_t i = 0; region->gpa && i < map->layer_count; i++)
-		if (map->layers[i].step == 1 && gpa >= map->layers[i].layer.gpa &&
-		    gpa - map->layers[i].layer.gpa < map->layers[i].layer.bytes)
-			return (uint8_t)i;
-	return layer_of(map, 1);
+	return (struct page){
+		.step = (uint16_t)step, .is_zero = is_zero(now), .layer = (uint8_t)location.layer};
 }
 
 static bool find_layers(struct page_map *map, const struct history *history)
@@ -89,10 +65,8 @@ static bool find_pages(struct page_map *map, struct page_region *region,
 			continue;
 		if (page->step == history->count && history->count > 1)
 			region->changed++;
-		if (page->is_zero || map->layer_count == 0)
+		if (page->is_zero || page->layer >= map->layer_count)
 			continue;
-		page->layer = page->step == 1 ? image_layer_of(map, &region->region, i)
-					      : layer_of(map, page->step);
 		map->layers[page->layer].pages++;
 		region->stored++;
 	}

@@ -71,7 +71,7 @@ int mote_interrupt_send(mote_interrupt *interrupt)
 	if (interrupt->is_in_call) {
 		interrupt->is_canceled = true;
 		/* One signal is enough: the call ends when it comes. */
-		if (interrupt->is_in_guest && interrupt->is_masked) {
+		if (interrupt->is_in_guest) {
 			interrupt->is_sent = interrupt->is_sent || signal_thread(interrupt);
 			was_running = interrupt->is_sent;
 		}
@@ -203,7 +203,7 @@ static int mask_thread(mote_sandbox *sandbox, struct mote__run_guard *guard, str
 	guard->is_masked = true;
 	(void)pthread_mutex_lock(&interrupt->lock);
 	interrupt->thread = pthread_self();
-	interrupt->is_in_call = interrupt->is_masked = true;
+	interrupt->is_in_call = true;
 	interrupt->is_in_guest = interrupt->is_canceled = interrupt->is_sent = false;
 	(void)pthread_mutex_unlock(&interrupt->lock);
 	return MOTE_OK;
@@ -247,7 +247,7 @@ void mote__guard_end(mote_sandbox *sandbox, struct mote__run_guard *guard)
 	if (!guard->is_masked)
 		return;
 	(void)pthread_mutex_lock(&interrupt->lock);
-	interrupt->is_in_call = interrupt->is_masked = false;
+	interrupt->is_in_call = false;
 	bool is_sent = interrupt->is_sent;
 	(void)pthread_mutex_unlock(&interrupt->lock);
 	if (guard->is_timer_armed) {

@@ -297,8 +297,8 @@ struct mote_interrupt {
 	pid_t process;
 	pthread_mutex_t lock; /* protects what follows */
 	pthread_t thread;     /* of the call, while is_in_call */
-	bool is_in_call, is_in_guest;
-	bool is_masked;   /* the thread takes the signal in KVM_RUN alone */
+	bool is_in_call; /* one that can be ended: the thread takes the signal in KVM_RUN alone */
+	bool is_in_guest;
 	bool is_canceled; /* of this call */
 	bool is_sent;     /* a signal may be pending */
 	bool is_wanted;   /* somebody has asked for the object; the sandbox's thread's own */

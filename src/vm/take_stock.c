@@ -24,46 +24,53 @@
 #define TABLES_MAX 65536u
 #define PAGES_MAX  (1ull << 22)
 
-struct source {
-	const mote_snapshot *snapshot; /* its layers are read */
-	const mote_sandbox *sandbox;   /* live: scratch and mappings, too; or NULL */
-	bool is_whole;                 /* pages of layers are stored anew */
-	uint8_t *kept;                 /* bit for each page of the layers that is kept */
-	uint64_t kept_pages;
-	struct mote__holes holes;
-};
-
 /* A part of guest physical memory. */
 struct place {
 	uint64_t gpa, bytes;
 	const uint8_t *host;
 };
 
-/* The place of gpa, or where the next one begins. */
-static bool look(const struct source *source, uint64_t gpa, struct place *found, uint64_t *next)
-{
+struct source {
+	const mote_snapshot *snapshot; /* its layers are read */
+	const mote_sandbox *sandbox;   /* live: scratch and mappings, too; or NULL */
+	bool is_whole;                 /* pages of layers are stored anew */
+	uint32_t place_count;
 	struct place places[MOTE_MAX_MAPPINGS + 2];
+	uint8_t *kept; /* bit for each page of the layers that is kept */
+	uint64_t kept_pages;
+	struct mote__holes holes;
+};
+
+static void add_place(struct source *source, uint64_t gpa, uint64_t bytes, const uint8_t *host)
+{
+	source->places[source->place_count++] = (struct place){gpa, bytes, host};
+}
+
+static void find_places(struct source *source)
+{
 	const mote_snapshot *s = source->snapshot;
 	const mote_sandbox *b = source->sandbox;
 	uint64_t base = s->layout.family->base_gpa;
-	uint32_t count = 0;
-	places[count++] = (struct place){base, s->memory_end - base, s->memory + base};
-	if (b)
-		places[count++] =
-			(struct place){s->layout.scratch_gpa, s->layout.scratch_bytes, b->scratch};
-	for (uint32_t i = 0; b && i < b->mapped_count; i++)
-		places[count++] =
-			(struct place){b->mapped[i].gpa, b->mapped[i].bytes, b->mapped[i].host};
+	add_place(source, base, s->memory_end - base, s->memory + base);
+	if (!b)
+		return;
+	add_place(source, s->layout.scratch_gpa, s->layout.scratch_bytes, b->scratch);
+	for (uint32_t i = 0; i < b->mapped_count; i++)
+		add_place(source, b->mapped[i].gpa, b->mapped[i].bytes, b->mapped[i].host);
+}
+
+/* The place of gpa, or where the next one begins. */
+static const struct place *look(const struct source *source, uint64_t gpa, uint64_t *next)
+{
 	*next = UINT64_MAX;
-	for (uint32_t i = 0; i < count; i++) {
-		if (gpa - places[i].gpa < places[i].bytes) {
-			*found = places[i];
-			return true;
-		}
-		if (places[i].gpa > gpa && places[i].gpa < *next)
-			*next = places[i].gpa;
+	for (uint32_t i = 0; i < source->place_count; i++) {
+		const struct place *place = &source->places[i];
+		if (gpa - place->gpa < place->bytes)
+			return place;
+		if (place->gpa > gpa)
+			*next = mote__smaller(*next, place->gpa);
 	}
-	return false;
+	return NULL;
 }
 
 static void keep(struct source *source, uint64_t gpa, uint64_t bytes)
@@ -79,19 +86,19 @@ static enum mote__rebuild_where find(void *cookie, uint64_t gpa, uint64_t *len,
 				     const uint8_t **bytes)
 {
 	struct source *source = cookie;
-	struct place place;
 	uint64_t next;
-	if (!look(source, gpa, &place, &next)) {
+	const struct place *place = look(source, gpa, &next);
+	if (!place) {
 		*len = mote__smaller(*len, next - gpa);
 		return MOTE__REBUILD_NONE;
 	}
-	bool is_layer = place.gpa == source->snapshot->layout.family->base_gpa;
-	*len = mote__smaller(*len, place.gpa + place.bytes - gpa);
+	bool is_layer = place == source->places;
+	*len = mote__smaller(*len, place->gpa + place->bytes - gpa);
 	if (is_layer && !source->is_whole) {
 		keep(source, gpa, *len);
 		return MOTE__REBUILD_KEEP;
 	}
-	*bytes = place.host + (gpa - place.gpa);
+	*bytes = place->host + (gpa - place->gpa);
 	if (is_layer) {
 		*len = PAGE;
 		if (mote__snapshot_is_hole(source->snapshot, &source->holes, gpa))
@@ -103,12 +110,11 @@ static enum mote__rebuild_where find(void *cookie, uint64_t gpa, uint64_t *len,
 static const void *live_table(const void *cookie, uint64_t gpa, uint64_t bytes)
 {
 	const struct source *source = cookie;
-	struct place place;
 	uint64_t next;
-	if (!look(source, gpa, &place, &next) ||
-	    !mote__in_range(gpa - place.gpa, bytes, place.bytes))
+	const struct place *place = look(source, gpa, &next);
+	if (!place || !mote__in_range(gpa - place->gpa, bytes, place->bytes))
 		return NULL;
-	return place.host + (gpa - place.gpa);
+	return place->host + (gpa - place->gpa);
 }
 
 /* Tables of a snapshot stand where scratch will be. */
@@ -267,6 +273,7 @@ static int rebuild(mote_snapshot *child, struct source *source, const uint64_t *
 	source->kept = mote__alloc(pages / 8 + 1, 1);
 	if (!source->kept)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	find_places(source);
 	work_init(&w, source, roots, root_count);
 	int rc = work_allocate(&w, &s->layout, err);
 	if (rc == MOTE_OK) {
