@@ -293,7 +293,8 @@ int mote__sys_own_make(const uint8_t **page)
 {
 	void *at = NULL;
 	int rc = mote__sys_map(MOTE__MAP_WIPED, -1, OWN_BYTES, &at);
-	if (rc < 0)
+	/* at is NULL only if rc says so; the static analyser cannot know that errno is not 0. */
+	if (rc < 0 || !at)
 		return rc;
 	*(uint8_t *)at = 1;
 	*page = at;
