@@ -5,7 +5,8 @@ PREFIX ?= /usr/local
 BENCH ?=
 FUZZ_SECONDS ?= 300
 
-.PHONY: all help check check-core check-kvm check-lane demo bench install clean format coverage fuzz
+.PHONY: all help check check-core check-kvm check-lane demo bench bench-peers install clean format \
+	coverage fuzz
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -23,6 +24,7 @@ help:
 	@echo 'make check-lane  the same in an emulated machine with nested paging'
 	@echo 'make demo        show what it does'
 	@echo 'make bench       measure; BENCH=name for one of them'
+	@echo 'make bench-peers the same beside the published Hyperlight host (needs Rust)'
 	@echo 'make fuzz        fuzz each input; FUZZ_SECONDS=300 each'
 	@echo 'make coverage    lines that the tests execute'
 	@echo 'make format      format the C sources'
@@ -46,6 +48,9 @@ demo:
 
 bench:
 	@scripts/bench $(BENCH)
+
+bench-peers:
+	@scripts/bench-peers $(BENCH)
 
 fuzz:
 	@MOTE_FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/check fuzz

@@ -63,8 +63,7 @@ void mote__guest_log_send(uint32_t level, const char *file, uint32_t line, const
 
 /* ---- Abort: chunks of a length and up to three bytes, ended by the byte 0xFF ---- */
 
-#define ABORT_TEXT_BYTES 1020u /* the host keeps 1024 */
-#define ABORT_END        0xFFu
+#define ABORT_END 0xFFu
 
 struct chunk {
 	uint32_t word;
@@ -87,7 +86,8 @@ static void chunk_add(struct chunk *chunk, uint8_t byte)
 
 static _Noreturn void abort_send(struct chunk *chunk, const char *text, size_t len)
 {
-	size_t count = len < ABORT_TEXT_BYTES ? len : ABORT_TEXT_BYTES;
+	/* The host keeps 1024 bytes: code, vector and text. */
+	size_t count = len < MOTE__GUEST_TEXT_BYTES ? len : MOTE__GUEST_TEXT_BYTES;
 	for (size_t i = 0; i < count; i++) {
 		uint8_t byte = (uint8_t)text[i];
 		chunk_add(chunk, byte == ABORT_END ? '?' : byte);

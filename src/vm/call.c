@@ -104,9 +104,15 @@ static int out(mote_sandbox *sandbox, const struct mote__exit *exit, struct mote
 static int fail_memory(mote_sandbox *sandbox, const struct mote__exit *exit, struct mote_error *err)
 {
 	sandbox->statistics.exits_other++;
-	int rc = mote__fail(err, MOTE_EPROTOCOL, "MMIO %s access to unmapped address 0x%llx",
-			    exit->is_write ? "WRITE" : "READ", (unsigned long long)exit->gpa);
-	return rc;
+	const char *access = exit->is_write ? "WRITE" : "READ";
+	for (uint32_t i = 0; i < sandbox->mapped_count; i++)
+		if (exit->gpa - sandbox->mapped[i].gpa < sandbox->mapped[i].bytes)
+			return mote__fail(err, MOTE_EPROTOCOL,
+					  "Memory Access Violation at address 0x%llx of type %s, "
+					  "but memory is marked as READ",
+					  (unsigned long long)exit->gpa, access);
+	return mote__fail(err, MOTE_EPROTOCOL, "MMIO %s access to unmapped address 0x%llx", access,
+			  (unsigned long long)exit->gpa);
 }
 
 static int fail_other(mote_sandbox *sandbox, const struct mote__exit *exit, struct mote_error *err)

@@ -20,6 +20,14 @@ static const char *abi_name(uint32_t type)
 	return type < sizeof names / sizeof *names ? names[type] : "unknown";
 }
 
+/* As the guest's own language writes them, in a text that it may read (guest-abi 7.5). */
+static const char *native_name(uint32_t type)
+{
+	static const char *const names[] = {"()",  "i32", "u32",    "i64",  "u64",
+					    "f32", "f64", "String", "bool", "Vec < u8 >"};
+	return type < sizeof names / sizeof *names ? names[type] : "unknown";
+}
+
 /* Bytes of text, at most max, that end between characters: for a precision of "%.*s". */
 static int prefix(const struct mote_string *text, size_t max)
 {
@@ -147,7 +155,7 @@ static int check_parameters(mote_reply *reply, const struct mote__call_view *cal
 		char got[80];
 		describe(&values[i], got, sizeof got);
 		return mote_reply_error(reply, "Failed To Convert Parameter Value %s to \"%s\"",
-					got, abi_name(f->parameters[i]));
+					got, native_name(f->parameters[i]));
 	}
 	return 0;
 }

@@ -227,7 +227,9 @@ TEST(snapshot_map__a_stock_guest_cannot_write_through_tables_of_its_own)
 		(void)map_it(&s, is_file, STOCK_GPA, MOTE_READ | MOTE_EXECUTE);
 		map_page(&s, 0, SPACE(1), STOCK_GPA | LEAF_RW | NX);
 		CHECK_EQ(peek(&s, SPACE(1)), word_of(0));
-		FAILS(&s, MOTE_EPROTOCOL, "MMIO WRITE access to unmapped address 0x100000000",
+		FAILS(&s, MOTE_EPROTOCOL,
+		      "Memory Access Violation at address 0x100000000 of type WRITE, but memory is "
+		      "marked as READ",
 		      MOTE_U64, "poke", mote_u64(SPACE(1)), mote_u64(1));
 		CHECK_EQ(s.err.poisoned, 1);
 		restore(&s, s.snapshot);

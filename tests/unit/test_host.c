@@ -373,21 +373,21 @@ TEST_BOTH(host__refuses_calls_that_do_not_fit_the_declaration)
 	ASK("text", MOTE_I32, mote_i32(-5));
 	HEARD("Failed To Convert Parameter Value Int(-5) to \"String\"");
 	ASK("number", MOTE_I32, mote_u32(5));
-	HEARD("Failed To Convert Parameter Value UInt(5) to \"Int\"");
+	HEARD("Failed To Convert Parameter Value UInt(5) to \"i32\"");
 	ASK("number", MOTE_I32, mote_i64(-6));
-	HEARD("Failed To Convert Parameter Value Long(-6) to \"Int\"");
+	HEARD("Failed To Convert Parameter Value Long(-6) to \"i32\"");
 	ASK("number", MOTE_I32, mote_u64(6));
-	HEARD("Failed To Convert Parameter Value ULong(6) to \"Int\"");
+	HEARD("Failed To Convert Parameter Value ULong(6) to \"i32\"");
 	ASK("number", MOTE_I32, mote_f32(1.5f));
-	HEARD("Failed To Convert Parameter Value Float(1.5) to \"Int\"");
+	HEARD("Failed To Convert Parameter Value Float(1.5) to \"i32\"");
 	ASK("number", MOTE_I32, mote_f64(-2.5));
-	HEARD("Failed To Convert Parameter Value Double(-2.5) to \"Int\"");
+	HEARD("Failed To Convert Parameter Value Double(-2.5) to \"i32\"");
 	ASK("number", MOTE_I32, mote_bool(1));
-	HEARD("Failed To Convert Parameter Value Bool(true) to \"Int\"");
+	HEARD("Failed To Convert Parameter Value Bool(true) to \"i32\"");
 	ASK("number", MOTE_I32, mote_string("x"));
-	HEARD("Failed To Convert Parameter Value String(\"x\") to \"Int\"");
+	HEARD("Failed To Convert Parameter Value String(\"x\") to \"i32\"");
 	ASK("number", MOTE_I32, mote_bytes("xyz", 3));
-	HEARD("Failed To Convert Parameter Value VecBytes(3 bytes) to \"Int\"");
+	HEARD("Failed To Convert Parameter Value VecBytes(3 bytes) to \"i32\"");
 	world_free(&w);
 }
 
@@ -403,7 +403,7 @@ TEST(host__long_texts_of_a_guest_are_cut_between_characters)
 	text[300] = 0;
 	ASK("number", MOTE_I32, mote_string(text));
 	CHECK_HAS(asked.text, "Failed To Convert Parameter Value String(\"\xe2\x82\xac");
-	CHECK_HAS(asked.text, "\") to \"Int\"");
+	CHECK_HAS(asked.text, "\") to \"i32\"");
 	ASK(text, MOTE_I32, );
 	CHECK_HAS(asked.text, "HostFunction \xe2\x82\xac");
 	CHECK_HAS(asked.text, "\xe2\x82\xac was not found");
