@@ -13,6 +13,7 @@
 #include "core/message_wire.h"
 
 /* Positions in a call. The vector of parameters follows the head, then the name, then they. */
+#define CALL_VTABLE_VECTOR    14u /* the field of FunctionCall's vtable */
 #define CALL_VTABLE_PARAMETER 20u
 #define CALL_VTABLE_SCALAR    28u
 #define CALL_VTABLE_OFFSET    34u
@@ -238,6 +239,9 @@ int64_t mote__message_encode_call(void *dst, size_t cap, uint32_t kind, struct m
 	to[CALL_ROOT + 12] = (uint8_t)kind;
 	to[CALL_ROOT + 13] = (uint8_t)wire_type(result);
 	mote__store32(to + CALL_VECTOR, count);
+	/* No parameters, no vector: a guest need not look at an empty one. */
+	if (count == 0)
+		to[CALL_VTABLE_VECTOR] = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t slot = CALL_VECTOR + 4 + 4 * (uint64_t)i;
 		mote__store32(to + slot, (uint32_t)(end - slot));

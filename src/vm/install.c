@@ -152,11 +152,21 @@ static bool has_scratch_for(const mote_sandbox *sandbox, const mote_snapshot *s)
 		 old->tables_bytes == l->tables_bytes));
 }
 
+/* The slot of the snapshot's memory may stay. Where KVM has shadow tables it may not: those made of
+ * tables in scratch outlive the wiping of scratch, and only a slot that goes makes KVM forget them.
+ * With nested paging there are none, and the kernel tells KVM of every page that is wiped. */
+static bool has_memory_for(const mote_sandbox *sandbox, const mote_snapshot *s)
+{
+	return sandbox->has_memory && sandbox->snapshot == s &&
+	       sandbox->engine->hypervisor->info.paging == MOTE_PAGING_NESTED;
+}
+
 static int put_in_place(mote_sandbox *sandbox, mote_snapshot *snapshot, bool is_known,
 			struct mote_error *err)
 {
 	bool keeps = has_scratch_for(sandbox, snapshot);
-	int rc = unmap_memory(sandbox, err);
+	bool keeps_memory = keeps && has_memory_for(sandbox, snapshot);
+	int rc = keeps_memory ? MOTE_OK : unmap_memory(sandbox, err);
 	if (rc == MOTE_OK)
 		rc = mote__sandbox_unmap_all(sandbox, err);
 	if (rc < 0)
@@ -171,7 +181,7 @@ static int put_in_place(mote_sandbox *sandbox, mote_snapshot *snapshot, bool is_
 	}
 	if (rc == MOTE_OK && snapshot->layout.is_confined)
 		rc = place_tables(sandbox, snapshot, err);
-	if (rc == MOTE_OK)
+	if (rc == MOTE_OK && !keeps_memory)
 		rc = map_memory(sandbox, snapshot, err);
 	if (rc == MOTE_OK && !keeps)
 		rc = map_scratch(sandbox, snapshot, err);

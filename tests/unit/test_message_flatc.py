@@ -188,10 +188,12 @@ class CallMessage(Message):
 
     def text(self):
         result = "hlsizeprefixedbuffer" if self.result == BYTES else TABLES[self.result]
-        return {"function_name": self.name, "function_call_type": KINDS[self.kind],
-                "expected_return_type": result,
-                "parameters": [{"value_type": TABLES[v[0]], "value": value_text(v)}
-                               for v in self.values]}
+        call = {"function_name": self.name, "function_call_type": KINDS[self.kind],
+                "expected_return_type": result}
+        if self.values:
+            call["parameters"] = [{"value_type": TABLES[v[0]], "value": value_text(v)}
+                                  for v in self.values]
+        return call
 
     def check(self, codec, data):
         call, values = Call(), (Value * 32)()
