@@ -95,16 +95,16 @@ static int one(void *cookie, const struct mote_value *a, mote_reply *reply)
 
 static int upper(void *cookie, const struct mote_value *a, mote_reply *reply)
 {
-	char text[256];
+	uint8_t text[256];
 	size_t len = a[0].string.len;
 	(void)cookie;
 	if (len == 0 || len > sizeof text)
 		return mote_reply_error(reply, "nothing to convert");
-	for (size_t i = 0; i < len; i++) {
-		char c = a[0].string.data[i];
-		text[i] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
-	}
-	return mote_reply_string(reply, text, len);
+	memcpy(text, a[0].string.data, len);
+	for (size_t i = 0; i < len; i++)
+		if (text[i] >= 'a' && text[i] <= 'z')
+			text[i] -= 'a' - 'A';
+	return mote_reply_string(reply, (const char *)text, len);
 }
 
 static int on_print(void *cookie, void *user_data, const char *text, size_t len)
@@ -409,12 +409,15 @@ int main(int argc, char **argv)
 		die("start", &err);
 	add_functions(p.host);
 	while (fgets(line, sizeof line, stdin)) {
-		char *words[WORDS] = {NULL}, *rest;
+		static char nothing[1];
+		char *words[WORDS], *rest;
 		unsigned count = 0;
 		line[strcspn(line, "\n")] = 0;
 		if (!line[0] || line[0] == '#')
 			continue;
 		puts(line);
+		for (unsigned i = 0; i < WORDS; i++)
+			words[i] = nothing;
 		for (char *word = strtok_r(line, " ", &rest); word && count < WORDS;
 		     word = strtok_r(NULL, " ", &rest))
 			words[count++] = word;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! The published 0.15 host runs guests of our SDK: on a host that knows nothing of us, what an
-//! image does by its ordinary entry point. Prints TAP. An argument names the rows to run, by a part
-//! of their names (--portrait: prints what portrait.rs is about); MOTE_GUESTS says where the guests are, MOTE_INTEROP_REPEAT multiplies loops.
+//! image does by its ordinary entry point. Prints TAP.
+//!
+//! usage: interop-host [PART-OF-A-ROWS-NAME | --portrait]
+//! MOTE_GUESTS says where the guests are, MOTE_PORTRAIT which program draws our host's portrait
+//! (portrait.rs); MOTE_INTEROP_REPEAT multiplies loops, MOTE_INTEROP_SEED repeats a random life.
 
 mod exits;
 mod logs;

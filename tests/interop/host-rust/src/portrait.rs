@@ -319,8 +319,8 @@ fn reworded(theirs: &str) -> String {
     text
 }
 
-/// Where the end of an error's text may differ: an exit's name, types, lengths of messages (encoders
-/// may pad differently), reasons that the host crate leaves out.
+/// Where the end of an error's text may differ: an exit's name, types, lengths of messages
+/// (encoders may pad differently), reasons that the host crate leaves out.
 const FREE_ENDS: [&str; 5] = [
     "Unexpected VM exit: ",
     "Failed To Convert Return Value",

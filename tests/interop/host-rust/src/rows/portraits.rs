@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-//! The same guests do the same on the published host and on ours; what they see and what comes of it
-//! must not differ. MOTE_PORTRAIT names the program that does it on ours.
+//! The same guests do the same on the published host and on ours; what they see and what comes of
+//! it must not differ. MOTE_PORTRAIT names the program that does it on ours.
 
 use crate::exits::has_nested_paging;
 use crate::portrait::{draw, is_same};
