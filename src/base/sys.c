@@ -19,6 +19,7 @@
 #endif
 
 #define OWN_BYTES 4096u
+#define SEAL_TRIES 4
 
 void *mote__alloc(size_t count, size_t bytes)
 {
@@ -169,7 +170,11 @@ int mote__sys_open_file(const char *path, uint64_t *bytes)
 
 int mote__sys_seal(int fd)
 {
-	int rc = fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+	const int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+	int rc = fcntl(fd, F_ADD_SEALS, seals);
+	/* The kernel gives up while somebody holds a page, and its own compaction may for a moment. */
+	for (int tries = 1; rc < 0 && errno == EBUSY && tries < SEAL_TRIES; tries++)
+		rc = fcntl(fd, F_ADD_SEALS, seals);
 	return rc < 0 ? -errno : 0;
 }
 
