@@ -138,7 +138,9 @@ static int store(const struct mote__elf *elf, uint8_t *image, const struct reloc
 				  relocation->table, relocation->index, relocation->va,
 				  elf->image_bytes, elf->base_va);
 	/* Modulo 2^64, as a linker means it; a 32-bit image keeps the lower half. */
-	uint64_t value = relocation->addend + (elf->load_gva - elf->base_va);
+	uint64_t addend = relocation->has_addend ? relocation->addend
+						 : mote__elf_get32(image + at);
+	uint64_t value = addend + (elf->load_gva - elf->base_va);
 	for (uint32_t i = 0; i < bytes; i++)
 		image[at + i] = (uint8_t)(value >> 8 * i);
 	return MOTE_OK;
@@ -152,10 +154,11 @@ static int apply(const struct mote__elf *elf, uint8_t *image, const struct reloc
 	if (relocation->type != R_RELATIVE)
 		return mote__fail(err, MOTE_EIMAGE,
 				  "%s relocation %" PRIu64 " at address 0x%" PRIx64
-				  ": unsupported x86_64 relocation %" PRIu32,
+				  ": unsupported %s relocation %" PRIu32,
 				  relocation->table, relocation->index, relocation->va,
-				  relocation->type);
-	if (!relocation->has_addend)
+				  elf->bits == 64 ? "x86_64" : "i386", relocation->type);
+	/* On i386 the addend is what stands there. */
+	if (!relocation->has_addend && elf->bits == 64)
 		return mote__fail(err, MOTE_EIMAGE,
 				  "%s relocation %" PRIu64 " at address 0x%" PRIx64
 				  ": R_X86_64_RELATIVE missing addend",

@@ -10,20 +10,40 @@
 #define PAGE       ((uint64_t)MOTE_PAGE_BYTES)
 #define USER_END   0x7FFFFFFFF000ull /* of the lower half, less a page */
 #define LOWER_LAST 0x7FFFFFFFFFFFull
-#define RESERVED_LAST \
-	0xFFFF80FFFFFFFFFFull /* of what the ABI reserves for a self map (guest-abi 1.1) */
 #define STACK_PRESET 2u       /* pages at the stack's top in the write set */
 #define BUFFERS_PAGE 16u      /* where the buffers begin, behind the system pages */
 #define SPARE_FRAMES 16u
 
+/* guest-abi 1.1 to 1.3 */
 static const struct mote__family families[] = {
 	{.name = "S",
 	 .id = MOTE_FAMILY_S,
+	 .bits = 64,
+	 .format = &mote__pt_x86_64,
 	 .base_gpa = 0x1000,
 	 .region_bytes_max = MOTE_MAX_REGION_BYTES,
 	 .physical_end = 0x1000000000,
 	 .physical_bits = 36,
 	 .scratch_gva_end = 0xFFFFFFFFFFFFF000,
+	 .reserved_first = 0xFFFF800000000000,
+	 .reserved_last = 0xFFFF80FFFFFFFFFF,
+	 .peb_bytes = sizeof(struct mote_abi_peb),
+	 .runtime_pages = 12,
+	 .kept_pages = 3,
+	 .word_size = 0x08,
+	 .word_next = 0x10,
+	 .word_tables = 0x18,
+	 .word_generation = 0x20,
+	 .exception_stack = 0x30},
+	{.name = "S",
+	 .id = MOTE_FAMILY_S,
+	 .bits = 32,
+	 .format = &mote__pt_i686_large, /* a table that uses it needs CR4.PSE */
+	 .base_gpa = 0x1000,
+	 .region_bytes_max = 0x70000000, /* both fit below physical_end */
+	 .physical_end = 0xFEE00000,
+	 .physical_bits = 32,
+	 .scratch_gva_end = 0x100000000,
 	 .peb_bytes = sizeof(struct mote_abi_peb),
 	 .runtime_pages = 12,
 	 .kept_pages = 3,
@@ -34,10 +54,10 @@ static const struct mote__family families[] = {
 	 .exception_stack = 0x30},
 };
 
-const struct mote__family *mote__family_find(uint32_t id)
+const struct mote__family *mote__family_find(uint32_t id, uint32_t bits)
 {
 	for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-		if (families[i].id == id || !id)
+		if ((families[i].id == id || !id) && families[i].bits == bits)
 			return &families[i];
 	return NULL;
 }
@@ -268,7 +288,7 @@ static uint64_t count_tables(const struct mote__layout *l)
 	for (; count < l->part_count; count++)
 		mappings[count] = mapping_of(&l->parts[count]);
 	uint64_t tables = 0;
-	int rc = mote__pt_count(&mote__pt_x86_64, mappings, count, &tables);
+	int rc = mote__pt_count(l->family->format, mappings, count, &tables);
 	return rc == MOTE__PT_OK ? tables : 0;
 }
 
@@ -462,10 +482,15 @@ int mote__layout_make(const struct mote__layout_config *config, const struct mot
 
 uint32_t mote__layout_spans(const struct mote__layout *layout, struct mote__pt_span spans[2])
 {
+	const struct mote__family *f = layout->family;
 	spans[0] = (struct mote__pt_span){0, LOWER_LAST};
 	if (layout->is_confined)
 		return 1;
-	spans[1] = (struct mote__pt_span){RESERVED_LAST + 1, layout->scratch_gva - 1};
+	if (!f->reserved_first) {
+		spans[0].last = layout->scratch_gva - 1;
+		return 1;
+	}
+	spans[1] = (struct mote__pt_span){f->reserved_last + 1, layout->scratch_gva - 1};
 	return 2;
 }
 
@@ -543,7 +568,7 @@ static int map_part(struct build *b, const struct mote__part *part)
 static int map_own_tables(struct build *b)
 {
 	const struct mote__pt_range range = mote__pt_built(&b->builder);
-	const struct mote__pt_space space = {.format = &mote__pt_x86_64,
+	const struct mote__pt_space space = {.format = b->builder.format,
 					     .memory = {&range, mote__pt_range_table},
 					     .root = b->root};
 	uint64_t leaves = 0;
@@ -578,7 +603,7 @@ int mote__layout_build(const struct mote__layout *layout, void *tables,
 	struct build b = {
 		.layout = layout, .is_zero = is_zero, .cookie = cookie, .write_set = write_set};
 	memset(write_set, 0, sizeof *write_set);
-	int rc = mote__pt_builder_init(&b.builder, &mote__pt_x86_64, tables,
+	int rc = mote__pt_builder_init(&b.builder, layout->family->format, tables,
 				       layout->scratch_gpa + layout->tables_offset,
 				       layout->tables_bytes);
 	b.builder.user_tables = layout->is_confined;

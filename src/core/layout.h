@@ -20,15 +20,20 @@
 #include "core/elf.h"
 #include "core/page_table.h"
 
-/** A family of the ABI. Offsets "below top" count down from the end of scratch. */
+/** A family of the ABI on one kind of processor. Offsets "below top" count down from the end of
+ * scratch. */
 struct mote__family {
 	const char *name;
 	uint32_t id;               /* enum mote_family */
+	uint32_t bits;             /* 64: x86-64, 32: i686 */
+	const struct mote__pt_format *format; /* of the tables that the host builds */
 	uint64_t base_gpa;         /* of the snapshot region: the image */
 	uint64_t region_bytes_max; /* most bytes of either region */
 	uint64_t physical_end;     /* behind scratch */
 	uint32_t physical_bits;
 	uint64_t scratch_gva_end; /* behind scratch, in its linear map */
+	/* Addresses that snapshots leave out, whatever is mapped there; first 0: none. */
+	uint64_t reserved_first, reserved_last;
 	uint64_t peb_bytes;
 	uint64_t runtime_pages;   /* scratch pages that a stock runtime needs beyond the buffers */
 	uint64_t kept_pages;      /* pages at the top that its allocator never hands out */
@@ -39,8 +44,9 @@ struct mote__family {
 	uint64_t exception_stack; /* top of the stack of the first entry */
 };
 
-/** The family of an enum mote_family, 0 for the default; NULL if there is none. */
-const struct mote__family *mote__family_find(uint32_t id);
+/** The family of an enum mote_family, 0 for the default, on processors of 32 or 64 bits; NULL if
+ * there is none. */
+const struct mote__family *mote__family_find(uint32_t id, uint32_t bits);
 
 /** What the caller wants, defaults filled in. */
 struct mote__layout_config {

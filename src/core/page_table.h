@@ -73,6 +73,9 @@ struct mote__pt_format {
 /** 4 levels of 512 entries, with no-execute: EFER.NXE is set and CR4.LA57 clear. */
 extern const struct mote__pt_format mote__pt_x86_64;
 
+/** 2 levels of 1024 entries of 4 bytes: CR4.PAE is clear. The second one: CR4.PSE is set. */
+extern const struct mote__pt_format mote__pt_i686, mote__pt_i686_large;
+
 /** What a page allows. Pages are always readable. */
 struct mote__pt_attributes {
 	bool writable;

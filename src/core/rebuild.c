@@ -20,7 +20,6 @@ struct rebuilder {
 	uint64_t charged;            /* of leaves_max */
 	struct mote__pt_mapping run; /* gathered and not mapped yet; bytes 0: none */
 	uint32_t run_root;           /* index of the root that it is for */
-	uint32_t roots_made;         /* the first of new_roots */
 	int rc;                      /* why a callback stopped the walk */
 };
 
@@ -56,13 +55,26 @@ static int charge(struct rebuilder *b, uint64_t count)
 
 /* ---- roots and runs ---- */
 
-/* Make the first count of the new roots, so that they stand in the order of the list. */
-static int make_roots(struct rebuilder *b, uint32_t count)
+/* The number of the first root in the list that is the same as number i. */
+static uint32_t first_same(const struct mote__rebuild *r, uint32_t i)
+{
+	uint32_t first = 0;
+	while ((r->roots[first] ^ r->roots[i]) & r->format->address_mask)
+		first++;
+	return first;
+}
+
+/* All roots come first and in the order of the list: a guest that knows its own order finds them
+ * again. */
+static int make_roots(const struct mote__rebuild *r)
 {
 	int rc = MOTE__PT_OK;
-	while (rc == MOTE__PT_OK && b->roots_made < count) {
-		rc = mote__pt_add_root(b->r->builder, &b->r->new_roots[b->roots_made]);
-		b->roots_made += rc == MOTE__PT_OK;
+	for (uint32_t i = 0; i < r->root_count && rc == MOTE__PT_OK; i++) {
+		uint32_t first = first_same(r, i);
+		if (first < i)
+			r->new_roots[i] = r->new_roots[first];
+		else
+			rc = mote__pt_add_root(r->builder, &r->new_roots[i]);
 	}
 	return rc;
 }
@@ -71,9 +83,7 @@ static int flush(struct rebuilder *b)
 {
 	if (b->run.bytes == 0)
 		return MOTE__PT_OK;
-	int rc = make_roots(b, b->run_root + 1);
-	if (rc == MOTE__PT_OK)
-		rc = mote__pt_map(b->r->builder, b->r->new_roots[b->run_root], &b->run);
+	int rc = mote__pt_map(b->r->builder, b->r->new_roots[b->run_root], &b->run);
 	b->run.bytes = 0;
 	return rc;
 }
@@ -232,22 +242,9 @@ static bool on_leaf(void *cookie, const struct mote__pt_leaf *leaf)
 	return b->rc == MOTE__PT_OK;
 }
 
-/* A root that was walked before: both are one root. */
-static int link_root(struct rebuilder *b, const struct mote__pt_link *link)
-{
-	int rc = make_roots(b, link->root);
-	if (rc < 0)
-		return rc;
-	b->r->new_roots[b->roots_made++] = b->r->new_roots[link->owner_root];
-	return MOTE__PT_OK;
-}
-
 static int link_table(struct rebuilder *b, const struct mote__pt_link *link)
 {
 	struct mote__rebuild *r = b->r;
-	int rc = make_roots(b, link->root + 1);
-	if (rc < 0)
-		return rc;
 	struct mote__pt_range built = mote__pt_built(r->builder);
 	struct mote__pt_space owner = {
 		.format = r->format,
@@ -255,7 +252,7 @@ static int link_table(struct rebuilder *b, const struct mote__pt_link *link)
 		.root = r->new_roots[link->owner_root],
 	};
 	uint64_t table;
-	rc = mote__pt_find_table(&owner, link->owner_va, link->level, &table);
+	int rc = mote__pt_find_table(&owner, link->owner_va, link->level, &table);
 	if (rc == MOTE__PT_NOT_MAPPED)
 		return MOTE__PT_OK; /* nothing is left of it */
 	if (rc < 0)
@@ -270,9 +267,9 @@ static bool on_link(void *cookie, const struct mote__pt_link *link)
 	b->rc = charge(b, 1);
 	if (b->rc == MOTE__PT_OK)
 		b->rc = flush(b);
-	if (b->rc == MOTE__PT_OK)
-		b->rc = link->level == b->r->format->levels ? link_root(b, link)
-							    : link_table(b, link);
+	/* A root that was walked before is one root already. */
+	if (b->rc == MOTE__PT_OK && link->level != b->r->format->levels)
+		b->rc = link_table(b, link);
 	return b->rc == MOTE__PT_OK;
 }
 
@@ -328,14 +325,11 @@ static int walk(struct rebuilder *b)
 
 static int add_mappings(const struct mote__rebuild *r)
 {
-	uint64_t last = 0;
 	for (uint32_t i = 0; i < r->root_count; i++) {
-		/* New roots ascend as they are made: any other is an earlier one. */
-		if (i > 0 && r->new_roots[i] <= last)
+		if (first_same(r, i) < i)
 			continue;
-		last = r->new_roots[i];
 		for (uint32_t j = 0; j < r->mapping_count; j++) {
-			int rc = mote__pt_map(r->builder, last, &r->mappings[j]);
+			int rc = mote__pt_map(r->builder, r->new_roots[i], &r->mappings[j]);
 			if (rc < 0)
 				return rc;
 		}
@@ -352,8 +346,8 @@ int mote__rebuild(struct mote__rebuild *r)
 	if (rc < 0)
 		return rc;
 	memset(r->slots, 0xFF, r->slot_count * sizeof *r->slots); /* NO_SLOT */
-	rc = walk(&b);
+	rc = make_roots(r);
 	if (rc == MOTE__PT_OK)
-		rc = make_roots(&b, r->root_count);
+		rc = walk(&b);
 	return rc == MOTE__PT_OK ? add_mappings(r) : rc;
 }

@@ -68,7 +68,9 @@ struct mote__rebuild {
 
 	/* Results; pages and new_roots point to memory of the caller. */
 	const uint8_t **pages; /* pages_max places: where each stored page is now */
-	uint64_t *new_roots;   /* root_count gpas; the first one is the first table built */
+	/* root_count gpas. The roots are the first tables built, in the order of the list; one that
+	 * is listed again is the same. */
+	uint64_t *new_roots;
 	uint32_t page_count;   /* stored, in the order of the walk */
 	/* Smallest pages that the new tables map, those of a shared table counted once. */
 	uint64_t leaves_kept, leaves_stored, leaves_zero;
@@ -81,7 +83,7 @@ uint32_t mote__rebuild_slots_for(uint32_t pages_max);
 /**
  * Walk, build and list. Attributes are the effective ones, since tables above leaves allow all
  * here; what is writable becomes copy-on-write. Large pages come apart. A table met again becomes a
- * table in two places, a root met again the same root, unless nothing is left of it.
+ * table in two places, unless nothing is left of it.
  *
  * The errors of mote__pt_walk() and mote__pt_map(), of which budgets are MOTE__PT_TABLE_BUDGET,
  * MOTE__PT_LEAF_BUDGET and MOTE__PT_FULL (the builder's memory), and those of enum

@@ -9,14 +9,66 @@
 #define CR4_ABI  0x620u      /* PAE OSFXSR OSXMMEXCPT */
 #define EFER_ABI 0xD01u      /* SCE LME LMA NXE */
 
+#define CR0_ABI_32 0x80010011u /* PE ET WP PG */
+
+#define CR0_PG   0x80000000u
+#define CR4_PSE  0x10u
+#define CR4_PAE  0x20u
+#define CR4_LA57 0x1000u
+#define EFER_LMA 0x400u
+#define EFER_NXE 0x800u
+
 #define MSR_STAR  0xC0000081u
 #define MSR_LSTAR 0xC0000082u
 #define MSR_FMASK 0xC0000084u
 
 #define MSR_KERNEL_GS_BASE 0xC0000102u
 
-void mote__special_stock(struct mote__special *special, uint64_t root_gpa)
+static void special_32(struct mote__special *special, uint64_t root_gpa)
 {
+	const struct mote__segment data = {.limit = 0xFFFFFFFF,
+					   .selector = 0x10,
+					   .type = 3,
+					   .present = 1,
+					   .db = 1,
+					   .s = 1,
+					   .g = 1};
+	struct mote__segment code = data;
+	code.selector = 8;
+	code.type = 0xB;
+	*special = (struct mote__special){
+		.cs = code,
+		.ds = data,
+		.es = data,
+		.fs = data,
+		.gs = data,
+		.ss = data,
+		.tr = {.limit = 0xFFFF, .type = 0xB, .present = 1},
+		.ldt = {.unusable = 1},
+		.cr0 = CR0_ABI_32,
+		.cr3 = root_gpa,
+	};
+}
+
+const struct mote__pt_format *mote__special_format(const struct mote__special *special,
+						   uint32_t bits)
+{
+	bool is_long = special->efer & EFER_LMA, is_wide = special->cr4 & CR4_PAE;
+	if (!(special->cr0 & CR0_PG) || is_long != (bits == 64) || is_wide != (bits == 64))
+		return NULL;
+	if (bits == 32)
+		return special->cr4 & CR4_PSE ? &mote__pt_i686_large : &mote__pt_i686;
+	if (special->cr4 & CR4_LA57 || !(special->efer & EFER_NXE))
+		return NULL;
+	return &mote__pt_x86_64;
+}
+
+void mote__special_stock(struct mote__special *special, uint32_t bits, uint64_t root_gpa)
+{
+	if (bits == 32) {
+		special_32(special, root_gpa);
+		return;
+	}
 	*special = (struct mote__special){
 		.cs = {.type = 0xB, .present = 1, .s = 1, .l = 1},
 		.ds = {.unusable = 1},

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/page_table.h"
+
 struct mote__general {
 	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp;
 	uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
@@ -46,8 +48,13 @@ struct mote__msr_list {
 #define MOTE__CR4_FSGSBASE (1u << 16)
 #define MOTE__CR4_UMIP     (1u << 11)
 
-/** Special registers of a stock guest of family S at its creation. */
-void mote__special_stock(struct mote__special *special, uint64_t root_gpa);
+/** Special registers of a stock guest of family S, of 64 or 32 bits, at its creation. */
+void mote__special_stock(struct mote__special *special, uint32_t bits, uint64_t root_gpa);
+
+/** How a processor in this state reads page tables, which must be as a guest of 64 or 32 bits has
+ * them (4 levels; 2 levels of 4 bytes). NULL: in another way. */
+const struct mote__pt_format *mote__special_format(const struct mote__special *special,
+						   uint32_t bits);
 
 /** Special registers of a confined guest: ring 3, the library's descriptor tables. cr4_extra: of
  * the bits above, those that the processor has. is_emulated: the processor under the hypervisor is

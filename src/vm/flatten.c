@@ -60,7 +60,7 @@ static int walk(struct flatten *f, struct mote_error *err)
 	const struct mote__pt_range range = mote__pt_built(&f->builder);
 	struct mote__pt_span spans[2];
 	uint32_t tables = (uint32_t)(l->tables_bytes / PAGE) + 1;
-	struct mote__pt_walk w = {.format = &mote__pt_x86_64,
+	struct mote__pt_walk w = {.format = l->family->format,
 				  .memory = {&range, mote__pt_range_table},
 				  .roots = &range.gpa,
 				  .root_count = 1,
@@ -98,7 +98,7 @@ static int copy_tables(struct flatten *f, void **copy, struct mote_error *err)
 				memcpy((uint8_t *)*copy + e->at + at, f->from->tables + e->at + at,
 				       PAGE);
 	}
-	(void)mote__pt_builder_init(&f->builder, &mote__pt_x86_64, *copy,
+	(void)mote__pt_builder_init(&f->builder, l->family->format, *copy,
 				    l->scratch_gpa + l->tables_offset, l->tables_bytes);
 	f->builder.user_tables = true;
 	f->builder.used = l->tables_bytes;

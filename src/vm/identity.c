@@ -15,7 +15,6 @@
 #include "base/sys.h"
 
 #define PAGE       ((uint64_t)MOTE_PAGE_BYTES)
-#define FORMAT     (&mote__pt_x86_64)
 #define LEAVES_MAX (1ull << 25)
 
 /* What a record of the digest is about. */
@@ -130,7 +129,7 @@ static int add_mappings(struct identity *id, struct mote_error *err)
 	const uint64_t root = l->scratch_gpa + l->tables_offset;
 	struct mote__pt_span spans[2];
 	uint32_t tables = (uint32_t)(4 * l->tables_bytes / PAGE) + 64;
-	struct mote__pt_walk w = {.format = FORMAT,
+	struct mote__pt_walk w = {.format = s->layout.family->format,
 				  .memory = {id, table},
 				  .roots = s->root_count ? s->roots : &root,
 				  .root_count = s->root_count ? s->root_count : 1,

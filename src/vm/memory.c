@@ -14,7 +14,6 @@
 
 #define PAGE          ((uint64_t)MOTE_PAGE_BYTES)
 #define COPY_MAX      (1ull << 32) /* bytes in one operation */
-#define FORMAT        (&mote__pt_x86_64)
 #define PAGE_GPA(gpa) mote__round_down(gpa, PAGE)
 
 /* Bytes [gpa, gpa + len) of scratch that the machine has, or NULL. */
@@ -48,10 +47,15 @@ static const void *table(const void *cookie, uint64_t gpa, uint64_t bytes)
 	return in_memory(cookie, gpa, bytes);
 }
 
+static const struct mote__pt_format *format_of(const mote_sandbox *sandbox)
+{
+	return sandbox->snapshot->layout.family->format;
+}
+
 static struct mote__pt_space space_of(const mote_sandbox *sandbox)
 {
 	const struct mote__layout *l = &sandbox->snapshot->layout;
-	return (struct mote__pt_space){.format = FORMAT,
+	return (struct mote__pt_space){.format = l->family->format,
 				       .memory = {sandbox, table},
 				       .root = l->scratch_gpa + l->tables_offset};
 }
@@ -174,7 +178,7 @@ static int look(const mote_sandbox *sandbox, uint64_t gva, struct target *target
 	uint64_t page = PAGE_GPA(target->t.gpa);
 	if (target->t.own.cow ? !in_memory(sandbox, page, PAGE) : !in_scratch(sandbox, page, PAGE))
 		return fail_address(err, gva, "is mapped to nothing");
-	if (target->t.own.cow && !in_scratch(sandbox, target->t.entry_gpa, sizeof(uint64_t)))
+	if (target->t.own.cow && !in_scratch(sandbox, target->t.entry_gpa, format_of(sandbox)->entry_bytes))
 		return fail_address(err, gva, "has its entry in shared memory");
 	return MOTE_OK;
 }
@@ -208,7 +212,8 @@ static void log_edit(mote_sandbox *sandbox, uint64_t index, uint64_t entry)
 
 static void store_entry(mote_sandbox *sandbox, uint64_t entry_gpa, uint64_t entry)
 {
-	memcpy(in_scratch(sandbox, entry_gpa, sizeof entry), &entry, sizeof entry);
+	uint32_t bytes = format_of(sandbox)->entry_bytes;
+	memcpy(in_scratch(sandbox, entry_gpa, bytes), &entry, bytes); /* little-endian */
 }
 
 /* The leaf for gva points to a new frame; returns it. */
@@ -217,7 +222,7 @@ static uint8_t *new_leaf(mote_sandbox *sandbox, uint64_t gva, uint64_t entry_gpa
 {
 	uint64_t index, frame = take_frame(sandbox, &index);
 	log_edit(sandbox, index, gva / PAGE);
-	store_entry(sandbox, entry_gpa, mote__pt_leaf_entry(FORMAT, frame, attributes));
+	store_entry(sandbox, entry_gpa, mote__pt_leaf_entry(format_of(sandbox), frame, attributes));
 	return in_scratch(sandbox, frame, PAGE);
 }
 
@@ -239,7 +244,7 @@ static uint8_t *zero_page(mote_sandbox *sandbox, uint64_t gva)
 	const struct mote__pt_space space = space_of(sandbox);
 	uint64_t leaves = 0;
 	(void)mote__pt_find_table(&space, gva, 1, &leaves);
-	return new_leaf(sandbox, gva, leaves + mote__pt_index(FORMAT, gva, 1) * 8ull,
+	return new_leaf(sandbox, gva, leaves + mote__pt_index(space.format, gva, 1) * (uint64_t)space.format->entry_bytes,
 			(struct mote__pt_attributes){.writable = true, .user = true});
 }
 

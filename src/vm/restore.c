@@ -361,6 +361,12 @@ static int check(mote_sandbox *sandbox, const mote_snapshot *snapshot, struct mo
 				  "the snapshot is of a guest that %s, the sandbox has one that %s",
 				  snapshot->layout.is_confined ? "is confined" : "owns ring 0",
 				  snapshot->layout.is_confined ? "owns ring 0" : "is confined");
+	if (sandbox->snapshot->layout.family != snapshot->layout.family)
+		return mote__fail(err, MOTE_ESNAPSHOT,
+				  "the snapshot is of a guest of %u bits, the sandbox has one of "
+				  "%u bits",
+				  snapshot->layout.family->bits,
+				  sandbox->snapshot->layout.family->bits);
 	if (!mote__snapshot_fits(sandbox->snapshot, snapshot))
 		return mote__fail(err, MOTE_ESNAPSHOT,
 				  "the snapshot's guest may use other model-specific registers");

@@ -168,7 +168,7 @@ void mote__start_special(const mote_sandbox *sandbox, const mote_snapshot *snaps
 		*special = s->special;
 		special->cr3 = root;
 	} else {
-		mote__special_stock(special, root);
+		mote__special_stock(special, l->family->bits, root);
 	}
 }
 
@@ -209,6 +209,18 @@ int mote__sandbox_make_machine(mote_sandbox *sandbox, struct mote_error *err)
 	return hypervisor->ops->machine_create(hypervisor, &config, &sandbox->machine, err);
 }
 
+/* A KVM without hardware support may have no other paging than that of 64-bit mode. */
+static int check_paging(mote_sandbox *sandbox, struct mote_error *err)
+{
+	struct mote__special special;
+	int rc = sandbox->machine->ops->get_special(sandbox->machine, &special, err);
+	if (rc < 0 || mote__special_format(&special, 32))
+		return rc;
+	return mote__fail(err, MOTE_ENOKVM,
+			  "guests of 32 bits do not run on this KVM: it has no paging where "
+			  "EFER.LME is clear");
+}
+
 /* ---- shells ---------------------------------------------------------------------------------- */
 
 int mote__shell_make(mote_engine *engine, mote_snapshot *snapshot, mote_sandbox **shell,
@@ -227,6 +239,8 @@ int mote__shell_make(mote_engine *engine, mote_snapshot *snapshot, mote_sandbox 
 		rc = mote__sandbox_install(s, snapshot, false, err);
 	if (rc == MOTE_OK)
 		rc = mote__sandbox_set_special(s, err);
+	if (rc == MOTE_OK && snapshot->layout.family->bits == 32)
+		rc = check_paging(s, err);
 	if (rc == MOTE_OK)
 		rc = mote__start_msrs(s, err);
 	if (rc < 0) {

@@ -51,7 +51,7 @@ static int check_options(const struct mote_snapshot_options *o, struct mote_erro
 					  sizeof o->reserved2, err);
 	if (rc < 0)
 		return rc;
-	if (!mote__family_find(o->family))
+	if (!mote__family_find(o->family, 64))
 		return mote__fail(err, MOTE_EINVAL, "family is %u, known is %u (S)", o->family,
 				  MOTE_FAMILY_S);
 	return MOTE_OK;
@@ -64,7 +64,7 @@ static struct mote__layout_config config_of(const struct mote_snapshot_options *
 			   ((elf->note.required | elf->note.optional) & MOTE_ABI_RING3);
 	uint64_t stack = or_default(elf->note.stack_bytes, MOTE_DEFAULT_STACK_BYTES);
 	return (struct mote__layout_config){
-		.family = mote__family_find(o->family),
+		.family = mote__family_find(o->family, elf->bits),
 		.is_confined = is_confined,
 		.executable_heap = o->executable_heap,
 		.input_bytes = or_default(o->input_bytes, MOTE_DEFAULT_BUFFER_BYTES),
@@ -239,9 +239,6 @@ static uint32_t processor_level(void)
 static int check_image(const struct mote__elf *elf, const struct mote_snapshot_options *o,
 		       struct mote_error *err)
 {
-	if (elf->bits != 64)
-		return mote__fail(err, MOTE_EIMAGE, "a %u-bit image: only 64-bit guests can be run",
-				  elf->bits);
 	uint64_t most = or_default(o->image_bytes_max, MOTE_DEFAULT_IMAGE_BYTES);
 	if (elf->image_bytes > most)
 		return mote__fail(err, MOTE_ETOOBIG,

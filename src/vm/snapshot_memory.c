@@ -219,14 +219,15 @@ static struct mote__pt_range range_of(const mote_snapshot *s)
 bool mote__snapshot_leaf(const mote_snapshot *snapshot, uint64_t gva, uint64_t *offset)
 {
 	const struct mote__pt_range range = range_of(snapshot);
-	const struct mote__pt_space space = {.format = &mote__pt_x86_64,
+	const struct mote__pt_space space = {.format = snapshot->layout.family->format,
 					     .memory = {&range, mote__pt_range_table},
 					     .root = range.gpa};
 	uint64_t table = 0;
 	if (mote__pt_find_table(&space, gva, 1, &table) < 0 ||
 	    !mote__in_range(table - range.gpa, PAGE, range.len))
 		return false;
-	*offset = table - range.gpa + mote__pt_index(space.format, gva, 1) * 8ull;
+	*offset = table - range.gpa + mote__pt_index(space.format, gva, 1) *
+			  (uint64_t)space.format->entry_bytes;
 	return true;
 }
 
@@ -234,7 +235,7 @@ bool mote__snapshot_translate(const mote_snapshot *snapshot, uint64_t gva,
 			      struct mote__pt_translation *translation)
 {
 	const struct mote__pt_range range = range_of(snapshot);
-	const struct mote__pt_space space = {.format = &mote__pt_x86_64,
+	const struct mote__pt_space space = {.format = snapshot->layout.family->format,
 					     .memory = {&range, mote__pt_range_table},
 					     .root = range.gpa};
 	return mote__pt_translate(&space, gva, translation) == MOTE__PT_OK;

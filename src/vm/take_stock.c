@@ -14,8 +14,7 @@
 #include "core/confined.h"
 #include "core/rebuild.h"
 
-#define PAGE   ((uint64_t)MOTE_PAGE_BYTES)
-#define FORMAT (&mote__pt_x86_64)
+#define PAGE ((uint64_t)MOTE_PAGE_BYTES)
 
 /* Smallest pages and links that a walk may meet: 64 GiB of address space. */
 #define LEAVES_MAX (1ull << 24)
@@ -33,6 +32,7 @@ struct place {
 struct source {
 	const mote_snapshot *snapshot; /* its layers are read */
 	const mote_sandbox *sandbox;   /* live: scratch and mappings, too; or NULL */
+	const struct mote__pt_format *format;
 	bool is_whole;                 /* pages of layers are stored anew */
 	uint32_t place_count;
 	struct place places[MOTE_MAX_MAPPINGS + 2];
@@ -192,7 +192,7 @@ static int work_allocate(struct work *w, const struct mote__layout *l, struct mo
 	rc = mote__sys_random(&r->seed, sizeof r->seed);
 	if (rc < 0)
 		return mote__fail_system(err, MOTE_ESYSTEM, -rc, "random bytes");
-	rc = mote__pt_builder_init(&w->builder, FORMAT, w->tables,
+	rc = mote__pt_builder_init(&w->builder, r->format, w->tables,
 				   l->scratch_gpa + l->tables_offset, w->tables_bytes);
 	w->builder.is_zeroed = true;
 	/* What a page allows is said by its leaf. */
@@ -217,7 +217,7 @@ static void work_init(struct work *w, struct source *source, const uint64_t *roo
 					       .kind = MOTE__PT_MAP,
 					       .attributes = {.writable = true}};
 	w->r = (struct mote__rebuild){
-		.format = FORMAT,
+		.format = source->format,
 		.tables = {source, source->sandbox ? live_table : stored_table},
 		.roots = roots,
 		.root_count = root_count,
@@ -316,6 +316,20 @@ static int find_roots(mote_sandbox *sandbox, const mote_snapshot *child,
 	return MOTE_OK;
 }
 
+/* A guest in ring 0 may have changed how its tables are read. */
+static int find_format(struct source *source, const struct mote__special *special,
+		       struct mote_error *err)
+{
+	uint32_t bits = source->snapshot->layout.family->bits;
+	source->format = mote__special_format(special, bits);
+	if (source->format)
+		return MOTE_OK;
+	return mote__fail(err, MOTE_ESNAPSHOT,
+			  "the guest left %s paging (CR0 0x%llx, CR4 0x%llx, EFER 0x%llx)",
+			  bits == 64 ? "4-level" : "32-bit", (unsigned long long)special->cr0,
+			  (unsigned long long)special->cr4, (unsigned long long)special->efer);
+}
+
 int mote__take_stock(mote_snapshot *child, mote_sandbox *sandbox,
 		     const struct mote_take_options *options, bool is_whole, struct mote_error *err)
 {
@@ -324,14 +338,19 @@ int mote__take_stock(mote_snapshot *child, mote_sandbox *sandbox,
 	int rc = find_roots(sandbox, child, options, roots, &count, err);
 	if (rc < 0)
 		return rc;
-	struct source source = {
-		.snapshot = sandbox->snapshot, .sandbox = sandbox, .is_whole = is_whole};
-	return rebuild(child, &source, roots, count, err);
+	struct source source = {.snapshot = sandbox->snapshot,
+				.sandbox = sandbox,
+				.format = sandbox->snapshot->layout.family->format,
+				.is_whole = is_whole};
+	if (child->is_ready)
+		rc = find_format(&source, &child->special, err);
+	return rc < 0 ? rc : rebuild(child, &source, roots, count, err);
 }
 
 int mote__flatten_stock(mote_snapshot *flat, const mote_snapshot *s, struct mote_error *err)
 {
-	struct source source = {.snapshot = s, .is_whole = true};
+	struct source source = {
+		.snapshot = s, .format = s->layout.family->format, .is_whole = true};
 	const uint64_t root = s->layout.scratch_gpa + s->layout.tables_offset;
 	int rc = rebuild(flat, &source, s->root_count ? s->roots : &root,
 			 s->root_count ? s->root_count : 1, err);

@@ -83,18 +83,6 @@ uint64_t keep_initialise(const struct peb *peb)
 	return 0;
 }
 
-static void push_u64(const struct peb *peb, uint64_t value)
-{
-	static const uint8_t message[72] = {
-		0x44, 0, 0, 0, 0x10, 0, 0,    0,    0, 0, 0, 0, 8, 0,    0x0c, 0, 7, 0, 8, 0, 8,
-		0,    0, 0, 0, 0,    0, 1,    0x0c, 0, 0, 0, 8, 0, 0x0e, 0,    7, 0, 8, 0, 8, 0,
-		0,    0, 0, 0, 0,    4, 0x0c, 0,    0, 0, 0, 0, 6, 0,    0x0c, 0, 4, 0, 6};
-	uint8_t *output = (uint8_t *)peb->output;
-	uint64_t at = load64(output);
-	push(peb, message, sizeof message);
-	store64(output + at + 64, value);
-}
-
 static uint64_t read_msr(uint64_t index)
 {
 	uint32_t low, high;

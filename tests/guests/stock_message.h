@@ -8,8 +8,15 @@
 
 #include <stdint.h>
 
-#define TOP_WORD(below) (*(volatile uint64_t *)(0xFFFFFFFFFFFFF000ull - (below)))
-#define LINEAR          0xFFFFFFEFFFFFF000ull
+/* Behind scratch's linear map, and what it adds to a physical address. */
+#ifdef __i386__
+#define TOP    0x100000000ull
+#define LINEAR 0x1200000ull
+#else
+#define TOP    0xFFFFFFFFFFFFF000ull
+#define LINEAR 0xFFFFFFEFFFFFF000ull
+#endif
+#define TOP_WORD(below) (*(volatile uint64_t *)(uintptr_t)(TOP - (below)))
 #define PAGE            4096ull
 #define OP(a, b, c, d) \
 	((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
@@ -58,13 +65,13 @@ static inline const uint8_t *follow(const uint8_t *at)
 
 static inline const uint8_t *top_of_input(const struct peb *peb)
 {
-	const uint8_t *input = (const uint8_t *)peb->input;
+	const uint8_t *input = (const uint8_t *)(uintptr_t)peb->input;
 	return input + load64(input + load64(input) - 8);
 }
 
 static inline void pop_input(const struct peb *peb)
 {
-	uint8_t *input = (uint8_t *)peb->input;
+	uint8_t *input = (uint8_t *)(uintptr_t)peb->input;
 	uint64_t pointer = load64(input), at = load64(input + pointer - 8);
 	for (uint64_t i = at; i < pointer; i++)
 		input[i] = 0;
@@ -73,12 +80,25 @@ static inline void pop_input(const struct peb *peb)
 
 static inline void push(const struct peb *peb, const uint8_t *message, uint64_t bytes)
 {
-	uint8_t *output = (uint8_t *)peb->output;
+	uint8_t *output = (uint8_t *)(uintptr_t)peb->output;
 	uint64_t at = load64(output);
 	for (uint64_t i = 0; i < bytes; i++)
 		output[at + i] = message[i];
 	store64(output + at + bytes, at);
 	store64(output, at + bytes + 8);
+}
+
+/* A result that is a ULong. */
+static inline void push_u64(const struct peb *peb, uint64_t value)
+{
+	static const uint8_t message[72] = {
+		0x44, 0, 0, 0, 0x10, 0, 0,    0,    0, 0, 0, 0, 8, 0,    0x0c, 0, 7, 0, 8, 0, 8,
+		0,    0, 0, 0, 0,    0, 1,    0x0c, 0, 0, 0, 8, 0, 0x0e, 0,    7, 0, 8, 0, 8, 0,
+		0,    0, 0, 0, 0,    4, 0x0c, 0,    0, 0, 0, 0, 6, 0,    0x0c, 0, 4, 0, 6};
+	uint8_t *output = (uint8_t *)(uintptr_t)peb->output;
+	uint64_t at = load64(output);
+	push(peb, message, sizeof message);
+	store64(output + at + 64, value);
 }
 
 /* The call's name and parameters. */

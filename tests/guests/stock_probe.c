@@ -209,15 +209,6 @@ static const uint8_t golden_log[88] = {
 	1,    0, 0,    0,    0x73, 0,    0,    0, 1,    0, 0,    0, 0x6d, 0, 0,    0};
 
 /* Push a ULong: the golden Long with another tag and value. */
-static void push_u64(const struct peb *peb, uint64_t value)
-{
-	uint8_t *output = (uint8_t *)peb->output;
-	uint64_t at = load64(output);
-	push(peb, goldens[PROBE_LONG_MINUS_1], 72);
-	output[at + 47] = 4;
-	store64(output + at + 64, value);
-}
-
 static uint64_t host_add(const struct peb *peb)
 {
 	push(peb, golden_call, sizeof golden_call);

@@ -98,7 +98,7 @@ static void make_machine(struct box *b)
 	fill_memory(b);
 	OK(b, ops->machine_create(b->hypervisor, &config, &b->machine, &b->err));
 	OK(b, ops->map(b->machine, 0, 0, b->memory, MEMORY, true, &b->err));
-	mote__special_stock(&b->special, ROOT);
+	mote__special_stock(&b->special, 64, ROOT);
 	OK(b, ops->set_special(b->machine, &b->special, &b->err));
 }
 

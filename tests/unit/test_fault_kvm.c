@@ -288,7 +288,7 @@ static int reset_it(struct mote_error *err)
 {
 	struct mote__special special;
 	struct mote__msr_list msrs;
-	mote__special_stock(&special, 0x1000);
+	mote__special_stock(&special, 64, 0x1000);
 	mote__msrs_reset(&msrs, true);
 	return machine->ops->reset(machine, &special, &msrs, err);
 }

@@ -26,7 +26,7 @@ static struct mote__layout_config config_for(const struct tiny_options *options)
 	image = tiny_guest(options);
 	CHECK_EQ(mote__elf_parse(image.bytes, image.len, &elf, &err), MOTE_OK);
 	return (struct mote__layout_config){
-		.family = mote__family_find(0),
+		.family = mote__family_find(0, 64),
 		.is_confined = options->is_confined,
 		.input_bytes = 0x4000,
 		.output_bytes = 0x4000,
@@ -112,9 +112,9 @@ static uint64_t leaf(uint64_t gva)
 
 TEST(layout__family_s_has_the_constants_of_the_abi)
 {
-	const struct mote__family *s = mote__family_find(MOTE_FAMILY_S);
-	CHECK(s == mote__family_find(0));
-	CHECK(mote__family_find(2) == NULL);
+	const struct mote__family *s = mote__family_find(MOTE_FAMILY_S, 64);
+	CHECK(s == mote__family_find(0, 64));
+	CHECK(mote__family_find(2, 64) == NULL);
 	CHECK_EQ(s->base_gpa, 0x1000);
 	CHECK_EQ(s->physical_end - 1, 0xFFFFFFFFF);
 	CHECK_EQ(s->scratch_gva_end, 0xFFFFFFFFFFFFF000);

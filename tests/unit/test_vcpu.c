@@ -15,7 +15,7 @@ static bool is_absent(const struct mote__segment *s)
 TEST(vcpu__special_registers_of_a_stock_guest_are_those_of_the_abi)
 {
 	struct mote__special s;
-	mote__special_stock(&s, 0xFFFFC0000);
+	mote__special_stock(&s, 64, 0xFFFFC0000);
 	CHECK_EQ(s.cr0, 0x80050033);
 	CHECK_EQ(s.cr2, 0);
 	CHECK_EQ(s.cr3, 0xFFFFC0000);
