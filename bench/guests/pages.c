@@ -24,3 +24,14 @@ MOTE_EXPORT(int32_t, touch_heap, (int32_t, count))
 		heap[(size_t)i * PAGE_BYTES] = 2;
 	return count;
 }
+
+/* Read a byte of each page of the init data, or of none; returns their number. */
+MOTE_EXPORT(int32_t, touch_init, (int32_t, wants_all))
+{
+	const struct mote_bytes init = mote_guest_init_data();
+	const volatile uint8_t *data = init.data;
+	int32_t pages = 0;
+	for (size_t at = 0; wants_all && at < init.len; at += PAGE_BYTES, pages++)
+		(void)data[at];
+	return pages;
+}

@@ -18,6 +18,10 @@
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
 #endif
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 #define OWN_BYTES 4096u
 #define SEAL_TRIES 4
 
@@ -244,6 +248,11 @@ int mote__sys_drop(void *at, uint64_t bytes)
 	if (errno == EINVAL && madvise(at, bytes, MADV_DONTNEED_LOCKED) == 0)
 		return 0;
 	return -errno;
+}
+
+int mote__sys_collapse(const void *at, uint64_t bytes)
+{
+	return madvise((void *)(uintptr_t)at, bytes, MADV_COLLAPSE) < 0 ? -errno : 0;
 }
 
 int mote__sys_resident(void *at, uint64_t bytes, uint8_t *pages)

@@ -61,6 +61,9 @@ void mote__sys_seclude(void *at, uint64_t bytes, int is_small);
 /** Let go of the pages of a range: private anonymous ones are zero after that, those of a file are
  * the file's. */
 int mote__sys_drop(void *at, uint64_t bytes);
+/** Ask for huge pages under a range of a shared mapping, whose address and offset are congruent
+ * modulo 2 MiB. Copies the memory once; -EINVAL where the kernel cannot (before Linux 6.1). */
+int mote__sys_collapse(const void *at, uint64_t bytes);
 /** Which pages of a range exist: one byte each, bit 0. */
 int mote__sys_resident(void *at, uint64_t bytes, uint8_t *pages);
 /** Unmap; NULL is allowed. */

@@ -81,6 +81,7 @@
 #define MOTE__PARAMS_HEAP_PAGES  0x28
 #define MOTE__PARAMS_STACK_FIRST 0x30
 #define MOTE__PARAMS_STACK_PAGES 0x38
+#define MOTE__PARAMS_COW_FIRST   0x40 /* first virtual page number that may be copy-on-write */
 
 /* struct mote__run_info, the offset that assembly needs. */
 #define MOTE__RUN_INFO_SYSCALL 0x00 /* guest's SYSCALL handler */

@@ -8,6 +8,7 @@
 #include "core/confined.h"
 
 #define PAGE       ((uint64_t)MOTE_PAGE_BYTES)
+#define LARGE      0x200000ull
 #define USER_END   0x7FFFFFFFF000ull /* of the lower half, less a page */
 #define LOWER_LAST 0x7FFFFFFFFFFFull
 #define STACK_PRESET 2u       /* pages at the stack's top in the write set */
@@ -69,6 +70,11 @@ static uint64_t pages_of(uint64_t bytes)
 
 /* ---- parts ---------------------------------------------------------------------------------- */
 
+static bool is_space(const struct mote__part *part)
+{
+	return part->kind == MOTE__PART_DEMAND || part->kind == MOTE__PART_SPACE;
+}
+
 static void add(struct mote__layout *l, const char *name, enum mote__part_kind kind, uint64_t gva,
 		uint64_t gpa, uint64_t bytes, struct mote__pt_attributes attributes)
 {
@@ -78,7 +84,25 @@ static void add(struct mote__layout *l, const char *name, enum mote__part_kind k
 	uint32_t i = l->part_count++;
 	for (; i > 0 && l->parts[i - 1].gva > gva; i--)
 		l->parts[i] = l->parts[i - 1];
-	l->parts[i] = (struct mote__part){name, kind, gva, gpa, bytes, attributes};
+	l->parts[i] = (struct mote__part){name, kind, gva, gpa, bytes, attributes, false};
+}
+
+/* Read-only memory may have large leaves; not inside the range where the stub looks for small ones.
+ */
+static void choose_large(struct mote__layout *l)
+{
+	l->cow_first_gva = l->cow_end_gva;
+	for (uint32_t i = l->part_count; i-- > 0;)
+		if (l->parts[i].gva < l->cow_end_gva &&
+		    (l->parts[i].attributes.cow || is_space(&l->parts[i])))
+			l->cow_first_gva = l->parts[i].gva;
+	for (uint32_t i = 0; i < l->part_count; i++) {
+		struct mote__part *part = &l->parts[i];
+		bool is_apart = !l->is_confined || part->gva + part->bytes <= l->cow_first_gva ||
+				part->gva >= l->cow_end_gva;
+		part->is_large = l->has_large && part->kind == MOTE__PART_MEMORY &&
+				 !part->attributes.cow && is_apart;
+	}
 }
 
 static int check_overlap(const struct mote__layout *l, struct mote_error *err)
@@ -218,25 +242,34 @@ static int place_stock(struct mote__layout *l, const struct mote__layout_config 
 	return rc;
 }
 
+/* Init data that is worth large leaves lies apart, where they fit. */
+static bool is_init_apart(const struct mote__layout *l, const struct mote__layout_config *c)
+{
+	return l->has_large && c->init_bytes >= LARGE && !(c->init_access & MOTE_WRITE);
+}
+
 /* Confined: PEB and init data behind the image, then guard, stack, guard, heap, guard. The heap is
- * last, so that its size moves nothing. */
+ * last, so that its size moves nothing; only large init data is behind it. */
 static int place_confined(struct mote__layout *l, const struct mote__layout_config *c,
 			  struct mote_error *err)
 {
 	uint64_t next = l->peb_gpa;
 	int rc = advance(l->family, &next, l->family->peb_bytes, "PEB", err);
-	l->init_gpa = next;
-	if (rc == MOTE_OK)
-		rc = advance(l->family, &next, c->init_bytes, "init data", err);
+	bool is_apart = is_init_apart(l, c);
 	l->zero_gpa = next;
 	if (rc == MOTE_OK)
 		rc = advance(l->family, &next, PAGE, "zero page", err);
+	l->init_gpa = is_apart ? mote__round_up(next, LARGE) : next;
+	next = l->init_gpa;
+	if (rc == MOTE_OK)
+		rc = advance(l->family, &next, c->init_bytes, "init data", err);
 	if (rc < 0)
 		return rc;
 	l->snapshot_bytes = next - l->family->base_gpa;
 	l->peb_gva = l->image_gva + l->image_bytes;
 	l->init_gva = l->peb_gva + PAGE;
-	l->stack_gva = mote__round_up(l->init_gva + c->init_bytes, PAGE) + MOTE__STACK_GUARD_BYTES;
+	uint64_t behind = is_apart ? 0 : mote__round_up(c->init_bytes, PAGE);
+	l->stack_gva = l->init_gva + behind + MOTE__STACK_GUARD_BYTES;
 	l->stack_bytes = mote__round_up(c->stack_bytes, PAGE);
 	l->heap_gva = l->stack_gva + l->stack_bytes + PAGE;
 	/* No wrap: every size is at most 16 GiB, the image lies in the lower half. */
@@ -244,6 +277,10 @@ static int place_confined(struct mote__layout *l, const struct mote__layout_conf
 	l->mapping_bytes = mote__round_up(c->mapping_bytes, PAGE);
 	l->cow_end_gva = l->mapping_gva + l->mapping_bytes;
 	uint64_t end = l->cow_end_gva + PAGE;
+	if (is_apart) {
+		l->init_gva = mote__round_up(end, LARGE);
+		end = l->init_gva + mote__round_up(c->init_bytes, PAGE) + PAGE;
+	}
 	if (end > USER_END)
 		return mote__fail(err, MOTE_ETOOBIG,
 				  "image, stack, heap and mappings end at 0x%llx, behind 0x%llx",
@@ -253,11 +290,6 @@ static int place_confined(struct mote__layout *l, const struct mote__layout_conf
 
 /* ---- scratch -------------------------------------------------------------------------------- */
 
-static bool is_space(const struct mote__part *part)
-{
-	return part->kind == MOTE__PART_DEMAND || part->kind == MOTE__PART_SPACE;
-}
-
 /* Address space that is filled later gets its leaf tables now: what a guest does to its memory then
  * never changes an entry above a leaf. A table that stays empty costs no memory. */
 static struct mote__pt_mapping mapping_of(const struct mote__part *part)
@@ -266,6 +298,7 @@ static struct mote__pt_mapping mapping_of(const struct mote__part *part)
 				     .bytes = part->bytes,
 				     .gpa = part->gpa,
 				     .kind = MOTE__PT_MAP,
+				     .large = part->is_large,
 				     .attributes = part->attributes};
 	if (is_space(part)) {
 		m.kind = MOTE__PT_RESERVE;
@@ -338,6 +371,7 @@ static int place_scratch_stock(struct mote__layout *l, const struct mote__layout
 	place_buffers(l, c);
 	place_scratch_end(l, bytes);
 	add_stock(l, c);
+	choose_large(l);
 	int rc = check_overlap(l, err);
 	if (rc < 0)
 		return rc;
@@ -376,6 +410,7 @@ static void rebuild_parts(struct mote__layout *l, const struct mote__layout_conf
 {
 	l->part_count = 0;
 	add_confined(l, c, elf);
+	choose_large(l);
 }
 
 static int place_scratch_confined(struct mote__layout *l, const struct mote__layout_config *c,
@@ -460,6 +495,7 @@ int mote__layout_make(const struct mote__layout_config *config, const struct mot
 	memset(l, 0, sizeof *l);
 	l->family = config->family;
 	l->is_confined = config->is_confined;
+	l->has_large = config->has_large;
 	int rc = check_config(config, err);
 	if (rc == MOTE_OK && l->is_confined)
 		rc = mote__elf_check_wx(elf, err);

@@ -52,6 +52,7 @@ const struct mote__family *mote__family_find(uint32_t id, uint32_t bits);
 struct mote__layout_config {
 	const struct mote__family *family;
 	bool is_confined;
+	bool has_large; /* the guest understands large leaves */
 	bool executable_heap;
 	uint64_t input_bytes, output_bytes, heap_bytes, stack_bytes;
 	uint64_t scratch_bytes; /* 0, confined: computed */
@@ -75,6 +76,7 @@ struct mote__part {
 	uint64_t gva, gpa; /* gpa: 0 for MOTE__PART_DEMAND and _SPACE */
 	uint64_t bytes;    /* whole pages */
 	struct mote__pt_attributes attributes;
+	bool is_large; /* large leaves where they fit */
 };
 
 /** Unmapped below a confined guest's stack: more than one page, for code that does not touch every
@@ -87,6 +89,7 @@ struct mote__part {
 struct mote__layout {
 	const struct mote__family *family;
 	bool is_confined;
+	bool has_large; /* large leaves for what is read-only, wherever one fits */
 
 	/* snapshot region, gpa; its memory object has offset = gpa */
 	uint64_t image_gva, image_gpa, image_bytes; /* whole pages */
@@ -107,7 +110,9 @@ struct mote__layout {
 	uint64_t log_gva;
 	uint64_t stack_gva, stack_bytes; /* confined; stock: 0 */
 	uint64_t mapping_gva, mapping_bytes;
-	uint64_t cow_end_gva; /* behind the last page that may be copy-on-write */
+	/* Confined: pages in [cow_first_gva, cow_end_gva) may be copy-on-write or come on demand; all
+	 * leaves there are small. */
+	uint64_t cow_first_gva, cow_end_gva;
 
 	struct mote__part parts[MOTE__PARTS_MAX]; /* ascending by gva, not overlapping */
 	uint32_t part_count;

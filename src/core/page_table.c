@@ -56,6 +56,13 @@ uint64_t mote__pt_leaf_entry(const struct mote__pt_format *format, uint64_t gpa,
 	return with(entry, format->cow, attributes.cow);
 }
 
+uint64_t mote__pt_page_entry(const struct mote__pt_format *format, uint64_t gpa, uint32_t level,
+			     struct mote__pt_attributes attributes)
+{
+	uint64_t entry = mote__pt_leaf_entry(format, gpa, attributes);
+	return level > 1 ? with(entry, format->large, true) : entry;
+}
+
 uint64_t mote__pt_table_entry(const struct mote__pt_format *format, uint64_t gpa, bool user)
 {
 	uint64_t entry = gpa | format->table_bits;

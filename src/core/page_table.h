@@ -125,6 +125,11 @@ static inline bool mote__pt_has(struct mote__pt_field field, uint64_t entry)
 uint64_t mote__pt_leaf_entry(const struct mote__pt_format *format, uint64_t gpa,
 			     struct mote__pt_attributes attributes);
 
+/** The entry of a level that maps a page of that level, which format->large_levels has or which is
+ * 1. gpa is a multiple of the page. */
+uint64_t mote__pt_page_entry(const struct mote__pt_format *format, uint64_t gpa, uint32_t level,
+			     struct mote__pt_attributes attributes);
+
 /**
  * The entry that names the table at gpa. For user pages to be reachable the tables above them must
  * be user too; such entries have dirty set as well, so that a table seen through a self map is

@@ -163,8 +163,8 @@ static int put_large(struct mote__pt_builder *builder, uint64_t root,
 	uint64_t entry = mote__pt_load(format, table, index);
 	if (mote__pt_entry_kind(format, entry, LARGE_LEVEL) == MOTE__PT_TABLE)
 		return MOTE__PT_OK;
-	entry = mote__pt_leaf_entry(format, m->gpa + at, m->attributes);
-	store(format, table, index, (entry & ~format->large.mask) | format->large.on);
+	entry = mote__pt_page_entry(format, m->gpa + at, LARGE_LEVEL, m->attributes);
+	store(format, table, index, entry);
 	*done = true;
 	return MOTE__PT_OK;
 }

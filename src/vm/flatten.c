@@ -38,18 +38,40 @@ static uint64_t new_gpa(struct flatten *f, uint64_t old_gpa)
 	return base + (*number - 1) * PAGE;
 }
 
+/* The pages of a large leaf stay together, where a large leaf can name them. */
+static int new_run(struct flatten *f, const struct mote__pt_leaf *leaf, uint64_t *gpa)
+{
+	const mote_snapshot *s = f->from;
+	uint64_t base = s->layout.family->base_gpa, first = (leaf->gpa - base) / PAGE;
+	uint64_t count = leaf->bytes / PAGE;
+	for (uint64_t i = 0; i < count; i++)
+		if (f->numbers[first + i])
+			return MOTE__PT_IN_THE_WAY;
+	while ((base + f->page_count * PAGE) % leaf->bytes)
+		f->pages[f->page_count++] = mote__zero_page;
+	*gpa = base + f->page_count * PAGE;
+	for (uint64_t i = 0; i < count; i++)
+		(void)new_gpa(f, leaf->gpa + i * PAGE);
+	return MOTE__PT_OK;
+}
+
 static bool move_leaf(void *cookie, const struct mote__pt_leaf *leaf)
 {
 	struct flatten *f = cookie;
 	/* What is not in the snapshot's memory is a frame of the write set, which stays. */
 	if (!mote__snapshot_has(f->from, leaf->gpa))
 		return true;
-	const struct mote__pt_mapping m = {.va = leaf->va,
-					   .gpa = new_gpa(f, leaf->gpa),
-					   .bytes = leaf->bytes,
-					   .kind = MOTE__PT_MAP,
-					   .attributes = leaf->own};
-	f->failed = mote__pt_map(&f->builder, f->root, &m);
+	struct mote__pt_mapping m = {.va = leaf->va,
+				     .bytes = leaf->bytes,
+				     .kind = MOTE__PT_MAP,
+				     .large = leaf->level > 1,
+				     .attributes = leaf->own};
+	if (m.large)
+		f->failed = new_run(f, leaf, &m.gpa);
+	else
+		m.gpa = new_gpa(f, leaf->gpa);
+	if (f->failed == MOTE__PT_OK)
+		f->failed = mote__pt_map(&f->builder, f->root, &m);
 	return f->failed == MOTE__PT_OK;
 }
 
@@ -139,11 +161,14 @@ static int set_members(mote_snapshot *flat, const mote_snapshot *s, struct flatt
 
 int mote__flatten_confined(mote_snapshot *flat, const mote_snapshot *s, struct mote_error *err)
 {
-	uint64_t old_pages = (s->memory_end - s->layout.family->base_gpa) / PAGE;
+	uint64_t old_pages = (s->memory_end - s->layout.family->base_gpa) / PAGE, gaps = 0;
 	struct flatten f = {.from = s};
 	void *copy = NULL;
 	f.numbers = mote__alloc(old_pages, sizeof *f.numbers);
-	f.pages = mote__alloc(old_pages, sizeof *f.pages);
+	/* Before each run of large leaves there may be a gap. */
+	for (uint32_t i = 0; i < s->layout.part_count; i++)
+		gaps += s->layout.parts[i].is_large ? MOTE__LARGE_BYTES / PAGE : 0;
+	f.pages = mote__alloc(old_pages + gaps, sizeof *f.pages);
 	int rc = f.numbers && f.pages ? copy_tables(&f, &copy, err)
 				      : mote__fail(err, MOTE_ENOMEM, "out of memory");
 	if (rc == MOTE_OK)
@@ -182,7 +207,11 @@ static int make(mote_snapshot *flat, const mote_snapshot *s, struct mote_error *
 	if (rc == MOTE_OK)
 		rc = s->layout.is_confined ? mote__flatten_confined(flat, s, err)
 					   : mote__flatten_stock(flat, s, err);
-	return rc < 0 ? rc : mote__snapshot_map(flat, err);
+	if (rc == MOTE_OK)
+		rc = mote__snapshot_map(flat, err);
+	if (rc == MOTE_OK)
+		mote__snapshot_collapse(flat);
+	return rc;
 }
 
 int mote_snapshot_flatten(mote_snapshot *snapshot, mote_snapshot **flat, struct mote_error *err)

@@ -156,6 +156,7 @@ enum need { NEED_NOTHING, NEED_COPY, NEED_ZERO };
 
 struct target {
 	enum need need;
+	uint32_t splits; /* tables to make before a copy, as it lies in a large page */
 	struct mote__pt_translation t; /* unless NEED_ZERO */
 };
 
@@ -165,11 +166,11 @@ static int look(const mote_sandbox *sandbox, uint64_t gva, struct target *target
 	const struct mote__pt_space space = space_of(sandbox);
 	if (mote__pt_translate(&space, gva, &target->t) < 0) {
 		target->need = NEED_ZERO;
+		target->splits = 0;
 		return is_demand(sandbox, gva) ? MOTE_OK : fail_address(err, gva, "is not mapped");
 	}
 	target->need = target->t.own.cow ? NEED_COPY : NEED_NOTHING;
-	if (target->t.level != 1)
-		return fail_address(err, gva, "lies in a large page");
+	target->splits = target->t.own.cow ? target->t.level - 1 : 0;
 	/* The library's own pages and the tables: an address may be the guest's word. */
 	if (mote__is_confined(sandbox) && !target->t.effective.user)
 		return fail_address(err, gva, "is not the guest's");
@@ -226,6 +227,19 @@ static uint8_t *new_leaf(mote_sandbox *sandbox, uint64_t gva, uint64_t entry_gpa
 	return in_scratch(sandbox, frame, PAGE);
 }
 
+/* In place of a large leaf a table of leaves for its parts, in a frame of the guest. */
+static void split(mote_sandbox *sandbox, const struct mote__pt_translation *t)
+{
+	const struct mote__pt_format *format = format_of(sandbox);
+	uint64_t index, part = mote__pt_page_bytes(format, t->level - 1);
+	uint64_t gpa = mote__round_down(t->gpa, mote__pt_page_bytes(format, t->level));
+	uint64_t frame = take_frame(sandbox, &index);
+	for (uint32_t i = 0; i < 1u << format->index_bits; i++)
+		store_entry(sandbox, frame + i * (uint64_t)format->entry_bytes,
+			    mote__pt_page_entry(format, gpa + i * part, t->level - 1, t->own));
+	store_entry(sandbox, t->entry_gpa, mote__pt_table_entry(format, frame, t->own.user));
+}
+
 static uint8_t *copy_page(mote_sandbox *sandbox, uint64_t gva, const struct mote__pt_translation *t)
 {
 	struct mote__pt_attributes attributes = t->own;
@@ -268,6 +282,7 @@ static int require_frames(mote_sandbox *sandbox, uint64_t frames, struct mote_er
 static int check_write(mote_sandbox *sandbox, uint64_t gva, size_t len, bool *is_copy,
 		       struct mote_error *err)
 {
+	const struct mote__pt_format *format = format_of(sandbox);
 	uint64_t frames = 0;
 	struct target target;
 	int rc = MOTE_OK;
@@ -277,6 +292,9 @@ static int check_write(mote_sandbox *sandbox, uint64_t gva, size_t len, bool *is
 		if (rc < 0)
 			return rc;
 		frames += target.need != NEED_NOTHING;
+		/* A large page is split for the first of its pages. */
+		for (uint32_t level = 2; target.splits && level <= target.t.level; level++)
+			frames += at == 0 || (gva + at) % mote__pt_page_bytes(format, level) == 0;
 		*is_copy |= target.need == NEED_COPY;
 		rc = require_frames(sandbox, frames, err);
 	}
@@ -292,7 +310,14 @@ static int write_piece(mote_sandbox *sandbox, uint64_t gva, const uint8_t *data,
 	uint8_t *page;
 	int rc = look(sandbox, gva, &target, err);
 	if (rc == MOTE_OK && target.need != NEED_NOTHING)
-		rc = require_frames(sandbox, 1, err);
+		rc = require_frames(sandbox, 1 + target.splits, err);
+	/* Hostile tables may stay as they are; then the frames come to an end. */
+	while (rc == MOTE_OK && target.splits) {
+		split(sandbox, &target.t);
+		rc = look(sandbox, gva, &target, err);
+		if (rc == MOTE_OK)
+			rc = require_frames(sandbox, 1 + target.splits, err);
+	}
 	if (rc < 0)
 		return rc;
 	if (target.need == NEED_ZERO)

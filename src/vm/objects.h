@@ -198,6 +198,8 @@ void mote__image_unref(struct mote__image *image);
 int mote__snapshot_check(const mote_snapshot *snapshot, struct mote_error *err);
 /** Map layers and extents, which are complete. */
 int mote__snapshot_map(mote_snapshot *snapshot, struct mote_error *err);
+/** Ask for huge pages where the guest has large leaves and the memory is there. */
+void mote__snapshot_collapse(const mote_snapshot *snapshot);
 void mote__snapshot_unmap(mote_snapshot *snapshot);
 /** Room for the write set, beginning with fixed. */
 int mote__snapshot_set_members(mote_snapshot *snapshot, const struct mote__write_set *fixed,

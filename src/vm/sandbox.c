@@ -44,6 +44,7 @@ static void write_params(mote_sandbox *sandbox)
 	*mote__params(sandbox, MOTE__PARAMS_LIMIT) =
 		mote__frame_word(l, mote__frames_limit(sandbox));
 	*mote__params(sandbox, MOTE__PARAMS_LOG_BIAS) = l->log_gva - (mote__frame_word(l, 0) >> 9);
+	*mote__params(sandbox, MOTE__PARAMS_COW_FIRST) = l->cow_first_gva / page;
 	*mote__params(sandbox, MOTE__PARAMS_COW_END) = l->cow_end_gva / page;
 	*mote__params(sandbox, MOTE__PARAMS_HEAP_FIRST) = l->heap_gva / page;
 	*mote__params(sandbox, MOTE__PARAMS_HEAP_PAGES) =

@@ -60,12 +60,15 @@ static int check_options(const struct mote_snapshot_options *o, struct mote_erro
 static struct mote__layout_config config_of(const struct mote_snapshot_options *o,
 					    const struct mote__elf *elf)
 {
-	bool is_confined = elf->note.present && !o->ignore_extensions &&
-			   ((elf->note.required | elf->note.optional) & MOTE_ABI_RING3);
+	uint64_t bits = elf->note.present && !o->ignore_extensions
+				? elf->note.required | elf->note.optional
+				: 0;
+	bool is_confined = bits & MOTE_ABI_RING3;
 	uint64_t stack = or_default(elf->note.stack_bytes, MOTE_DEFAULT_STACK_BYTES);
 	return (struct mote__layout_config){
 		.family = mote__family_find(o->family, elf->bits),
 		.is_confined = is_confined,
+		.has_large = bits & MOTE_ABI_LARGE_LEAVES,
 		.executable_heap = o->executable_heap,
 		.input_bytes = or_default(o->input_bytes, MOTE_DEFAULT_BUFFER_BYTES),
 		.output_bytes = or_default(o->output_bytes, MOTE_DEFAULT_BUFFER_BYTES),
@@ -160,6 +163,8 @@ static int make_start(mote_snapshot *s, const struct mote_snapshot_options *o,
 	int rc = make_tables(s, &write_set, err);
 	if (rc == MOTE_OK)
 		rc = mote__snapshot_map(s, err);
+	if (rc == MOTE_OK)
+		mote__snapshot_collapse(s);
 	if (rc == MOTE_OK)
 		rc = mote__snapshot_set_members(s, &write_set, err);
 	return rc;

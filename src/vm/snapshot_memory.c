@@ -72,6 +72,37 @@ int mote__snapshot_map(mote_snapshot *snapshot, struct mote_error *err)
 	return rc < 0 ? rc : map_tables(snapshot, err);
 }
 
+/* A block of 2 MiB that has all of its pages: huge pages add nothing to a snapshot's memory. */
+static bool is_full(const mote_snapshot *s, uint64_t gpa)
+{
+	for (uint32_t i = 0; i < s->layer_count; i++) {
+		const struct mote__piece *layer = &s->layer[i];
+		if (gpa - layer->at >= layer->bytes)
+			continue;
+		uint64_t offset = gpa - layer->at + layer->object_offset;
+		return gpa - layer->at + MOTE__LARGE_BYTES <= layer->bytes &&
+		       mote__sys_next_hole(layer->object->fd, offset) >=
+			       (int64_t)(offset + MOTE__LARGE_BYTES);
+	}
+	return false;
+}
+
+void mote__snapshot_collapse(const mote_snapshot *snapshot)
+{
+	const struct mote__layout *l = &snapshot->layout;
+	struct mote__pt_translation t;
+	for (uint32_t i = 0; i < l->part_count; i++) {
+		const struct mote__part *part = &l->parts[i];
+		uint64_t gva = mote__round_up(part->gva, MOTE__LARGE_BYTES);
+		uint64_t end = part->gva + part->bytes;
+		for (; part->is_large && gva + MOTE__LARGE_BYTES <= end; gva += MOTE__LARGE_BYTES)
+			if (mote__snapshot_translate(snapshot, gva, &t) && t.level > 1 &&
+			    is_full(snapshot, t.gpa))
+				(void)mote__sys_collapse(snapshot->memory + t.gpa,
+							 MOTE__LARGE_BYTES);
+	}
+}
+
 void mote__snapshot_unmap(mote_snapshot *snapshot)
 {
 	/* A child after fork() has neither mapping, and may have others there. */

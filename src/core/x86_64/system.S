@@ -59,6 +59,8 @@ page_fault:
 	 * range is always 4 KiB: the self map would show a large leaf's data as if it were entries. */
 	cmp	params + MOTE__PARAMS_COW_END(%rip), %rax
 	jae	fatal_page_fault
+	cmp	params + MOTE__PARAMS_COW_FIRST(%rip), %rax
+	jb	fatal_page_fault
 	movabs	$MOTE__SELF_GVA, %rdx
 	lea	(%rdx,%rax,8), %rdx
 	testb	$2, 32(%rsp)			/* W: reading or executing it is what is not allowed */
