@@ -5,8 +5,8 @@
  * directions and through links; a smaller budget must report a prefix; building on such tables must
  * stay in its memory.
  *
- * Input: byte 0 flags (1: list of entries, 2: two-level format, 4: spans, 8: builder; bits 4-5:
- * roots less one), byte 1 a choice of roots, then the pages or records of 6 bytes.
+ * Input: byte 0 flags (1: list of entries, 4: spans, 8: builder; bits 4-5: roots less one), byte 1
+ * a choice of roots, byte 2 the format, then the pages or records of 6 bytes.
  */
 #include "core/page_table.h"
 
@@ -71,7 +71,7 @@ static uint64_t entry_of(const uint8_t *record)
 	}
 }
 
-static void fill(const uint8_t *data, size_t len, bool is_list, bool is_two_level)
+static void fill(const uint8_t *data, size_t len, bool is_list, const struct shape *shape)
 {
 	pool_clear();
 	if (!is_list) {
@@ -82,101 +82,27 @@ static void fill(const uint8_t *data, size_t len, bool is_list, bool is_two_leve
 		const uint8_t *record = data + at;
 		unsigned index = record[1] | (unsigned)record[2] << 8;
 		unsigned repeat = record[5] & 0x20 ? 64 : 1;
-		uint64_t entry = entry_of(record);
-		uint32_t word = (uint32_t)entry;
-		char *page = (char *)pool[record[0] % PAGES];
-		for (unsigned i = 0; i < repeat; i++, index++) {
-			if (is_two_level)
-				memcpy(page + index % 1024 * 4, &word, 4);
-			else
-				memcpy(page + index % 512 * 8, &entry, 8);
-		}
+		for (unsigned i = 0; i < repeat; i++, index++)
+			put(shape, record[0] % PAGES, index % shape_entries(shape),
+			    entry_of(record));
 	}
-}
-
-/* ---- references ---- */
-
-struct answer {
-	bool is_mapped;
-	uint64_t gpa, left;
-	uint32_t level;
-	uint64_t own, effective;
-};
-
-static const char *page_of(uint64_t gpa)
-{
-	gpa &= ~UINT64_C(0xFFF);
-	return gpa < POOL_GPA || gpa >= POOL_GPA + PAGES * 4096
-		       ? NULL
-		       : (const char *)pool + (gpa - POOL_GPA);
-}
-
-/* Bits as pack(): 1 write, 2 copy-on-write, 4 execute, 8 user. */
-static struct answer answer_of(uint64_t gpa, uint64_t left, uint32_t level, uint64_t own,
-			       uint64_t rights, bool is_cow)
-{
-	uint64_t effective = own & rights;
-	if (is_cow) {
-		own = (own & 12) | 2;
-		effective = (effective & 12) | (rights & 1) << 1;
-	}
-	return (struct answer){true, gpa, left, level, own, effective};
-}
-
-static struct answer reference64(uint64_t root, uint64_t va)
-{
-	uint64_t gpa = root, rights = 13;
-	for (uint32_t level = 4, shift = 39; level > 0; level--, shift -= 9) {
-		uint64_t e, size = UINT64_C(1) << shift;
-		const char *page = page_of(gpa);
-		if (!page)
-			break;
-		memcpy(&e, page + (va >> shift & 511) * 8, 8);
-		if (!(e & 1))
-			break;
-		uint64_t bits = (e >> 1 & 1) | (e >> 63 ? 0 : 4) | (e & 4) << 1;
-		gpa = e & UINT64_C(0x000FFFFFFFFFF000);
-		if (level == 1)
-			return answer_of(gpa + va % 4096, 4096 - va % 4096, 1, bits, rights,
-					 (e >> 9 & 7) == 1);
-		if (e & 0x80) {
-			gpa &= ~UINT64_C(0x1000);
-			if (level == 4 || gpa % size != 0)
-				break;
-			return answer_of(gpa + va % size, size - va % size, level, bits, rights,
-					 (e >> 9 & 7) == 1);
-		}
-		rights &= bits;
-	}
-	return (struct answer){0};
-}
-
-static struct answer reference32(uint64_t root, uint64_t va)
-{
-	uint32_t pde, pte;
-	const char *page = page_of(root & 0xFFFFF000);
-	if (!page)
-		return (struct answer){0};
-	memcpy(&pde, page + (va >> 22) * 4, 4);
-	page = page_of(pde & 0xFFFFF000);
-	if (!(pde & 1) || !page)
-		return (struct answer){0};
-	memcpy(&pte, page + (va >> 12 & 1023) * 4, 4);
-	if (!(pte & 1))
-		return (struct answer){0};
-	uint64_t rights = 4 | (pde >> 1 & 1) | (pde & 4) << 1;
-	uint64_t own = 4 | (pte >> 1 & 1) | (pte & 4) << 1;
-	return answer_of((pte & 0xFFFFF000) + va % 4096, 4096 - va % 4096, 1, own, rights,
-			 pte & 0x200);
 }
 
 /* ---- checks ---- */
 
-static struct answer check_translate(const struct mote__pt_walk *walk, uint32_t root, uint64_t va)
+/* The tables of the input alone, as the plain readers take them. */
+static struct plain plain_pages(const struct mote__pt_format *format)
 {
-	bool is_two_level = walk->format == &two_level;
-	struct answer answer = is_two_level ? reference32(walk->roots[root], va)
-					    : reference64(walk->roots[root], va);
+	struct plain plain = plain_old(shape_of(format));
+	plain.len = PAGES * 4096;
+	return plain;
+}
+
+static struct plain_answer check_translate(const struct mote__pt_walk *walk, uint32_t root,
+					   uint64_t va)
+{
+	struct plain plain = plain_pages(walk->format);
+	struct plain_answer answer = plain_translate(&plain, walk->roots[root], va);
 	struct mote__pt_space space = {walk->format, walk->memory, walk->roots[root]};
 	struct mote__pt_translation t;
 	int rc = mote__pt_translate(&space, va, &t);
@@ -197,7 +123,8 @@ static bool is_in_spans(const struct mote__pt_walk *walk, uint64_t va)
 }
 
 /* What was reported for va of a root, through links. */
-static struct answer reported(const struct mote__pt_format *format, uint32_t root, uint64_t va)
+static struct plain_answer reported(const struct mote__pt_format *format, uint32_t root,
+				    uint64_t va)
 {
 	for (unsigned steps = 0; steps <= 8; steps++) {
 		const struct mote__pt_link *link = NULL;
@@ -205,9 +132,14 @@ static struct answer reported(const struct mote__pt_format *format, uint32_t roo
 			const struct mote__pt_leaf *leaf = &whole.leaves[i];
 			uint64_t at = va - leaf->va;
 			if (leaf->root == root && at < leaf->bytes)
-				return (struct answer){
-					true,        leaf->gpa + at,  leaf->bytes - at,
-					leaf->level, pack(leaf->own), pack(leaf->effective)};
+				return (struct plain_answer){
+					.is_mapped = true,
+					.gpa = leaf->gpa + at,
+					.left = leaf->bytes - at,
+					.level = leaf->level,
+					.own = pack(leaf->own),
+					.effective = pack(leaf->effective),
+				};
 		}
 		for (size_t i = 0; i < whole.link_count; i++) {
 			const struct mote__pt_link *l = &whole.links[i];
@@ -217,19 +149,19 @@ static struct answer reported(const struct mote__pt_format *format, uint32_t roo
 				link = l;
 		}
 		if (!link)
-			return (struct answer){0};
+			return (struct plain_answer){0};
 		root = link->owner_root;
 		va += link->owner_va - link->va;
 	}
 	bool chain_ends = false;
 	REQUIRE(chain_ends);
-	return (struct answer){0};
+	return (struct plain_answer){0};
 }
 
 static void check_address(const struct mote__pt_walk *walk, uint32_t root, uint64_t va)
 {
-	struct answer real = check_translate(walk, root, va);
-	struct answer told = reported(walk->format, root, va);
+	struct plain_answer real = check_translate(walk, root, va);
+	struct plain_answer told = reported(walk->format, root, va);
 	REQUIRE(told.is_mapped == (real.is_mapped && is_in_spans(walk, va)));
 	if (told.is_mapped)
 		REQUIRE(told.gpa == real.gpa && told.left <= real.left &&
@@ -240,19 +172,23 @@ static void check_address(const struct mote__pt_walk *walk, uint32_t root, uint6
 /* An address that leads through present entries as far as a few attempts find them. */
 static uint64_t find_address(const struct mote__pt_format *format, uint64_t root, uint64_t *random)
 {
+	const struct plain plain = plain_pages(format);
+	const struct shape *shape = plain.shape;
 	uint64_t va = 0, gpa = root;
-	for (uint32_t level = format->levels; level > 0; level--) {
-		uint64_t limit = UINT64_C(1) << format->index_bits, entry = 0;
-		const char *page = page_of(gpa);
-		uint64_t start = check_random(random) % limit, index = start;
-		for (uint64_t i = 0; page && i < limit && !(entry & 1); i++) {
+	for (uint32_t level = shape->levels; level > 0; level--) {
+		unsigned limit = shape_entries(shape);
+		struct plain_entry entry = {0};
+		unsigned start = (unsigned)(check_random(random) % limit), index = start;
+		for (unsigned i = 0; i < limit && plain_has(&plain, gpa); i++) {
 			index = (start + i) % limit;
-			entry = mote__pt_load(format, page, (uint32_t)index);
+			entry = plain_entry(&plain, gpa, index, level);
+			if (entry.is_leaf || entry.is_table)
+				break;
 		}
-		va |= index << (12 + (level - 1) * format->index_bits);
-		gpa = entry & format->address_mask;
+		va |= index * shape_bytes(shape, level);
+		gpa = entry.is_table ? entry.gpa : UINT64_MAX;
 	}
-	return mote__pt_canonical(format, va | check_random(random) % 4096);
+	return shape_canonical(shape, va | check_random(random) % 4096);
 }
 
 static void check_prefix(const struct mote__pt_walk *of, uint64_t *random)
@@ -312,7 +248,7 @@ static uint32_t make_spans(const struct mote__pt_walk *walk, struct mote__pt_spa
 	uint64_t b = find_address(walk->format, walk->roots[0], random) | 0xFFF;
 	if (a > b) {
 		spans[0] = (struct mote__pt_span){0, b};
-		spans[1] = (struct mote__pt_span){a, UINT64_MAX};
+		spans[1] = (struct mote__pt_span){a, shape_top(shape_of(walk->format))};
 		return 2;
 	}
 	spans[0] = (struct mote__pt_span){a, b};
@@ -324,18 +260,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct mote__pt_range range = {pool, POOL_GPA, PAGES * 4096};
 	struct mote__pt_span spans[2];
 	uint64_t root_list[4], random = 0x9E3779B97F4A7C15;
-	if (len < 2)
+	if (len < 3)
 		return 0;
 	uint8_t flags = data[0];
 	for (size_t i = 0; i < len; i++)
 		random = (random ^ data[i]) * 0x100000001B3;
 	random |= 1;
-	fill(data + 2, len - 2, flags & 1, flags & 2);
+	const struct shape *shape = &shapes[data[2] % (COUNT(shapes) - 1)];
+	fill(data + 3, len - 3, flags & 1, shape);
 	for (unsigned i = 0; i < 4; i++)
 		root_list[i] = page_gpa((data[1] >> i * 2 & 3) + (i == 3 ? 13u : 0u));
 	whole.leaf_count = whole.link_count = 0;
 	struct mote__pt_walk walk = {
-		.format = flags & 2 ? &two_level : &mote__pt_x86_64,
+		.format = shape->format,
 		.memory = {&range, mote__pt_range_table},
 		.roots = root_list,
 		.root_count = (flags >> 4 & 3) + 1,
@@ -357,7 +294,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (size_t i = 0; i < whole.leaf_count; i += 1 + whole.leaf_count / 100) {
 		const struct mote__pt_leaf *leaf = &whole.leaves[i];
 		REQUIRE(is_in_spans(&walk, leaf->va));
-		struct answer real = check_translate(&walk, leaf->root, leaf->va);
+		struct plain_answer real = check_translate(&walk, leaf->root, leaf->va);
 		REQUIRE(real.is_mapped && real.gpa == leaf->gpa && leaf->bytes <= real.left);
 		REQUIRE(real.level == leaf->level && real.own == pack(leaf->own) &&
 			real.effective == pack(leaf->effective));

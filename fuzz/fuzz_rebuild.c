@@ -4,11 +4,12 @@
  * physical memory. The rebuild must end within its budgets; the new tables must be a tree of tables
  * that names only kept pages, stored ones and the added mapping; and sampled addresses must show
  * the same content with the same rights as before, in both directions. How find() cuts its answers,
- * and the seed, must make no difference.
+ * and the seed, must make no difference; a rebuild of the rebuild must change nothing.
  *
- * Input: byte 0 flags (1: list of entries, 2: two-level format, 4: spans and a mapping, 8: find()
- * answers page by page, 64: a page of zeroes exists, 128: small budgets; bits 4-5: roots less one),
- * byte 1 a choice of roots or budgets, then the pages or records of 6 bytes.
+ * Input: byte 0 flags (1: list of entries, 4: spans and a mapping, 8: find() answers page by page,
+ * 64: a page of zeroes exists, 128: small budgets; bits 4-5: roots less one), byte 1 a choice of
+ * roots or budgets, byte 2 the format (128: large pages are made), then the pages or records of 6
+ * bytes.
  */
 #include "core/rebuild.h"
 
@@ -51,6 +52,8 @@ static uint64_t entry_of(const uint8_t *record)
 	case 2:
 		return entry | target << 21;
 	case 3:
+		if (target >= 200)
+			return entry | (LARGE_GPA + (target - 200) * 0x100000);
 		return entry | (MAPPED_GPA + target * 0x3000);
 	default:
 		return entry | page_gpa(target % POOL_PAGES);
@@ -58,7 +61,7 @@ static uint64_t entry_of(const uint8_t *record)
 }
 
 /* The pages behind the input's hold one word each, every fourth none. */
-static void fill(const uint8_t *data, size_t len, bool is_list, bool is_two_level)
+static void fill(const uint8_t *data, size_t len, bool is_list, const struct shape *shape)
 {
 	pool_clear();
 	for (unsigned i = PAGES; i < POOL_PAGES; i++)
@@ -73,52 +76,20 @@ static void fill(const uint8_t *data, size_t len, bool is_list, bool is_two_leve
 		const uint8_t *record = data + at;
 		unsigned index = record[1] | (unsigned)record[2] << 8;
 		unsigned repeat = record[5] & 0x20 ? 64 : 1;
-		uint64_t entry = entry_of(record);
-		uint32_t word = (uint32_t)entry;
-		char *page = (char *)pool[record[0] % PAGES];
-		for (unsigned i = 0; i < repeat; i++, index++) {
-			if (is_two_level)
-				memcpy(page + index % 1024 * 4, &word, 4);
-			else
-				memcpy(page + index % 512 * 8, &entry, 8);
-		}
+		for (unsigned i = 0; i < repeat; i++, index++)
+			put(shape, record[0] % PAGES, index % shape_entries(shape),
+			    entry_of(record));
 	}
 }
 
 /* ---- reading both sides ---- */
 
-struct answer {
-	bool is_mapped;
-	uint64_t gpa, rights;
-};
-
-static struct answer translate(const struct plain *plain, uint64_t root, uint64_t va)
-{
-	uint64_t table = root, rights = 13;
-	for (unsigned level = plain_levels(plain); level > 0; level--) {
-		uint64_t bytes = plain_bytes(plain, level);
-		if (!plain_has(plain, table))
-			break;
-		unsigned index = (unsigned)(va / bytes % plain_entries(plain));
-		struct plain_entry entry = plain_entry(plain, table, index, level);
-		if (entry.is_leaf) {
-			uint64_t own = entry.rights & 3;
-			rights = (entry.rights & rights & 12) | (rights & 1 ? own : 0);
-			return (struct answer){true, entry.gpa + va % bytes, rights};
-		}
-		if (!entry.is_table)
-			break;
-		rights &= entry.rights;
-		table = entry.gpa;
-	}
-	return (struct answer){0};
-}
-
 /* The first entry of a table that is not empty, from a random place on or back. */
 static unsigned find_entry(const struct plain *plain, uint64_t table, unsigned level,
 			   uint64_t *random, struct plain_entry *entry)
 {
-	unsigned count = plain_entries(plain), index = (unsigned)(check_random(random) % count);
+	unsigned count = shape_entries(plain->shape),
+		 index = (unsigned)(check_random(random) % count);
 	bool is_back = check_random(random) % 2;
 	unsigned step = is_back ? count - 1 : 1;
 	for (unsigned i = 0; i < count + 32 && plain_has(plain, table); i++) {
@@ -140,17 +111,17 @@ static unsigned find_entry(const struct plain *plain, uint64_t table, unsigned l
 static uint64_t find_address(const struct plain *plain, uint64_t root, uint64_t *random)
 {
 	uint64_t table = root, va = 0;
-	for (unsigned level = plain_levels(plain); level > 0; level--) {
+	for (unsigned level = plain->shape->levels; level > 0; level--) {
 		struct plain_entry entry = {0};
 		unsigned index = find_entry(plain, table, level, random, &entry);
-		va += index * plain_bytes(plain, level);
+		va += index * shape_bytes(plain->shape, level);
 		if (entry.is_leaf && level > 1)
-			va += check_random(random) % plain_bytes(plain, level);
+			va += check_random(random) % shape_bytes(plain->shape, level);
 		if (!entry.is_table)
 			break;
 		table = entry.gpa;
 	}
-	return plain_canonical(plain, va & ~UINT64_C(0xFFF));
+	return shape_canonical(plain->shape, va & ~UINT64_C(0xFFF));
 }
 
 static bool is_in_spans(const struct mote__rebuild *r, uint64_t va)
@@ -175,7 +146,7 @@ static uint64_t check_table(const struct mote__rebuild *r, const struct plain *p
 	if (*known)
 		return 0;
 	*known = (uint8_t)level;
-	for (unsigned i = 0; i < plain_entries(plain); i++) {
+	for (unsigned i = 0; i < shape_entries(plain->shape); i++) {
 		if (i % 32 == 0 && plain_is_empty(plain, gpa, i)) {
 			i += 31;
 			continue;
@@ -185,14 +156,16 @@ static uint64_t check_table(const struct mote__rebuild *r, const struct plain *p
 			leaves += check_table(r, plain, entry.gpa, level - 1, levels);
 		if (!entry.is_leaf)
 			continue;
-		REQUIRE(level == 1);
+		REQUIRE(level == 1 || (level == 2 && r->large && !(entry.rights & 3)));
 		bool is_added = r->mapping_count && entry.gpa >= linear.gpa &&
 				entry.gpa - linear.gpa < linear.bytes;
 		if (is_added)
 			continue;
-		REQUIRE(new_content(r, entry.gpa, &is_kept) || is_kept);
+		const uint64_t bytes = shape_bytes(plain->shape, level);
+		for (uint64_t at = 0; at < bytes; at += 4096)
+			REQUIRE(new_content(r, entry.gpa + at, &is_kept) || is_kept);
 		REQUIRE(!(entry.rights & 1));
-		leaves++;
+		leaves += bytes / 4096;
 	}
 	return leaves;
 }
@@ -200,14 +173,16 @@ static uint64_t check_table(const struct mote__rebuild *r, const struct plain *p
 static void check_structure(const struct mote__rebuild *r)
 {
 	static uint8_t levels[TABLES_ROOM];
-	struct plain plain = plain_new(r->format);
+	struct plain plain = plain_new(shape_of(r->format));
 	uint64_t leaves = 0;
 	memset(levels, 0, sizeof levels);
 	for (uint32_t i = 0; i < r->root_count; i++)
 		leaves += check_table(r, &plain, new_roots[i], r->format->levels, levels);
 	for (uint64_t i = 0; i < builder.used / 4096; i++)
 		REQUIRE(levels[i] != 0); /* none is lost */
-	REQUIRE(leaves == r->leaves_kept + r->leaves_stored + r->leaves_zero);
+	/* A shared table that became a large page is one in each place. */
+	uint64_t counted = r->leaves_kept + r->leaves_stored + r->leaves_zero;
+	REQUIRE(r->large ? leaves >= counted : leaves == counted);
 }
 
 static void check_stored(const struct mote__rebuild *r)
@@ -227,9 +202,10 @@ static void check_stored(const struct mote__rebuild *r)
 /* What the new tables must say of a page. */
 static void check_address(const struct mote__rebuild *r, uint32_t root, uint64_t va)
 {
-	struct plain old_plain = plain_old(r->format), new_plain = plain_new(r->format);
-	struct answer was = translate(&old_plain, roots[root], va);
-	struct answer is = translate(&new_plain, new_roots[root], va);
+	struct plain old_plain = plain_old(shape_of(r->format)),
+		     new_plain = plain_new(shape_of(r->format));
+	struct plain_answer was = plain_translate(&old_plain, roots[root], va);
+	struct plain_answer is = plain_translate(&new_plain, new_roots[root], va);
 	if (r->mapping_count && va >= linear.va && va < linear.va + linear.bytes) {
 		REQUIRE(is.is_mapped && is.gpa == linear.gpa + (va - linear.va));
 		return;
@@ -243,8 +219,8 @@ static void check_address(const struct mote__rebuild *r, uint32_t root, uint64_t
 	REQUIRE(is.is_mapped == (where != MOTE__REBUILD_NONE));
 	if (!is.is_mapped)
 		return;
-	uint64_t expected = (was.rights & 12) | (was.rights & 3 ? 2 : 0);
-	REQUIRE(is.rights == expected);
+	uint64_t expected = (was.effective & 12) | (was.effective & 3 ? 2 : 0);
+	REQUIRE(is.effective == expected);
 	if (where == MOTE__REBUILD_KEEP)
 		REQUIRE(is.gpa == was.gpa);
 	else if (is_blank(bytes))
@@ -268,6 +244,7 @@ static void check_again(const struct mote__rebuild *first, uint64_t zero_gpa)
 	r.mappings = first->mappings;
 	r.mapping_count = first->mapping_count;
 	r.zero_gpa = zero_gpa;
+	r.large = first->large;
 	REQUIRE(mote__rebuild(&r) == MOTE__PT_OK);
 	REQUIRE(builder.used == used && memcmp(tables, new_tables, used) == 0);
 	REQUIRE(r.page_count == first->page_count && r.zero_gpa == first->zero_gpa);
@@ -279,17 +256,17 @@ static void check_again(const struct mote__rebuild *first, uint64_t zero_gpa)
 static uint32_t make_spans(const struct mote__rebuild *r, struct mote__pt_span *spans,
 			   uint64_t *random)
 {
-	struct plain plain = plain_old(r->format);
+	struct plain plain = plain_old(shape_of(r->format));
 	uint64_t a = find_address(&plain, roots[0], random) | 0x8000;
 	uint64_t b = find_address(&plain, roots[0], random) | 0x8000;
-	uint64_t low = a < b ? a : b, high = a < b ? b : a;
+	uint64_t low = a < b ? a : b, high = a < b ? b : a, top = shape_top(plain.shape);
 	if (low == high || check_random(random) % 4 == 0) {
-		spans[0] = (struct mote__pt_span){low, UINT64_MAX};
+		spans[0] = (struct mote__pt_span){low, top};
 		return 1;
 	}
 	spans[0] = (struct mote__pt_span){low, high - 1};
 	spans[1] = (struct mote__pt_span){high + 0x1000, high + 0x8FFF};
-	return high > UINT64_MAX - 0x9000 ? 1 : 2;
+	return high > top - 0x9000 ? 1 : 2;
 }
 
 static void set_budgets(struct mote__rebuild *r, uint8_t flags, uint8_t choice)
@@ -329,21 +306,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	uint64_t random = 0x9E3779B97F4A7C15;
 	struct mote__pt_span spans[2];
 	struct finder finder;
-	if (len < 2)
+	if (len < 3)
 		return 0;
 	uint8_t flags = data[0];
 	for (size_t i = 0; i < len; i++)
 		random = (random ^ data[i]) * 0x100000001B3;
 	random |= 1;
-	fill(data + 2, len - 2, flags & 1, flags & 2);
+	const struct shape *shape = &shapes[(data[2] & 127) % (COUNT(shapes) - 1)];
+	fill(data + 3, len - 3, flags & 1, shape);
 	for (unsigned i = 0; i < 4; i++)
 		roots[i] = page_gpa((data[1] >> i * 2 & 3) + (i == 3 ? 13u : 0u));
-	const struct mote__pt_format *format = flags & 2 ? &two_level : &mote__pt_x86_64;
-	struct mote__rebuild r = rebuild_of(format, (flags >> 4 & 3) + 1u, &finder);
+	struct mote__rebuild r = rebuild_of(shape->format, (flags >> 4 & 3) + 1u, &finder);
 	uint64_t zero_gpa = flags & 64 ? ZERO_GPA : 0;
 	r.zero_gpa = zero_gpa;
 	r.seed = random;
 	finder.is_short = flags & 8;
+	r.large = data[2] & 128;
 	if (flags & 4) {
 		r.span_count = make_spans(&r, spans, &random);
 		r.spans = spans;
@@ -356,7 +334,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (rc != MOTE__PT_OK)
 		return 0;
 	check_structure(&r);
-	struct plain old_plain = plain_old(format), new_plain = plain_new(format);
+	struct plain old_plain = plain_old(shape), new_plain = plain_new(shape);
 	for (uint32_t i = 0; i < 64; i++) {
 		uint32_t root = i / 2 % r.root_count;
 		const struct plain *plain = i % 2 ? &new_plain : &old_plain;
@@ -364,5 +342,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			      find_address(plain, i % 2 ? new_roots[root] : roots[root], &random));
 	}
 	check_again(&r, zero_gpa);
+	REQUIRE(rebuilds_to_itself(&r));
 	return 0;
 }

@@ -138,8 +138,7 @@ static int store(const struct mote__elf *elf, uint8_t *image, const struct reloc
 				  relocation->table, relocation->index, relocation->va,
 				  elf->image_bytes, elf->base_va);
 	/* Modulo 2^64, as a linker means it; a 32-bit image keeps the lower half. */
-	uint64_t addend = relocation->has_addend ? relocation->addend
-						 : mote__elf_get32(image + at);
+	uint64_t addend = relocation->has_addend ? relocation->addend : mote__elf_get32(image + at);
 	uint64_t value = addend + (elf->load_gva - elf->base_va);
 	for (uint32_t i = 0; i < bytes; i++)
 		image[at + i] = (uint8_t)(value >> 8 * i);

@@ -7,12 +7,12 @@
 #include "base/math.h"
 #include "core/confined.h"
 
-#define PAGE       ((uint64_t)MOTE_PAGE_BYTES)
-#define LARGE      0x200000ull
-#define USER_END   0x7FFFFFFFF000ull /* of the lower half, less a page */
-#define LOWER_LAST 0x7FFFFFFFFFFFull
-#define STACK_PRESET 2u       /* pages at the stack's top in the write set */
-#define BUFFERS_PAGE 16u      /* where the buffers begin, behind the system pages */
+#define PAGE         ((uint64_t)MOTE_PAGE_BYTES)
+#define LARGE        0x200000ull
+#define USER_END     0x7FFFFFFFF000ull /* of the lower half, less a page */
+#define LOWER_LAST   0x7FFFFFFFFFFFull
+#define STACK_PRESET 2u  /* pages at the stack's top in the write set */
+#define BUFFERS_PAGE 16u /* where the buffers begin, behind the system pages */
 #define SPARE_FRAMES 16u
 
 /* guest-abi 1.1 to 1.3 */

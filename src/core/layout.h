@@ -24,12 +24,12 @@
  * scratch. */
 struct mote__family {
 	const char *name;
-	uint32_t id;               /* enum mote_family */
-	uint32_t bits;             /* 64: x86-64, 32: i686 */
+	uint32_t id;                          /* enum mote_family */
+	uint32_t bits;                        /* 64: x86-64, 32: i686 */
 	const struct mote__pt_format *format; /* of the tables that the host builds */
-	uint64_t base_gpa;         /* of the snapshot region: the image */
-	uint64_t region_bytes_max; /* most bytes of either region */
-	uint64_t physical_end;     /* behind scratch */
+	uint64_t base_gpa;                    /* of the snapshot region: the image */
+	uint64_t region_bytes_max;            /* most bytes of either region */
+	uint64_t physical_end;                /* behind scratch */
 	uint32_t physical_bits;
 	uint64_t scratch_gva_end; /* behind scratch, in its linear map */
 	/* Addresses that snapshots leave out, whatever is mapped there; first 0: none. */
@@ -110,8 +110,8 @@ struct mote__layout {
 	uint64_t log_gva;
 	uint64_t stack_gva, stack_bytes; /* confined; stock: 0 */
 	uint64_t mapping_gva, mapping_bytes;
-	/* Confined: pages in [cow_first_gva, cow_end_gva) may be copy-on-write or come on demand; all
-	 * leaves there are small. */
+	/* Confined: pages in [cow_first_gva, cow_end_gva) may be copy-on-write or come on demand;
+	 * all leaves there are small. */
 	uint64_t cow_first_gva, cow_end_gva;
 
 	struct mote__part parts[MOTE__PARTS_MAX]; /* ascending by gva, not overlapping */

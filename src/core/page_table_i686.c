@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The format of 32-bit paging (Intel SDM volume 3, 4.3): 2 levels, every page executable. Software
- * bits 11:9 are a field: copy-on-write is the value 1 of it. Whether an entry of a directory can map
- * 4 MiB is for CR4.PSE to say, so there are two formats; without it, bit 7 means nothing.
+ * bits 11:9 are a field: copy-on-write is the value 1 of it. Whether an entry of a directory can
+ * map 4 MiB is for CR4.PSE to say, so there are two formats; without it, bit 7 means nothing.
  */
 #include "core/page_table.h"
 
@@ -16,17 +16,14 @@
 #define LARGE_PAT UINT64_C(0x1000)
 
 /* What both have. No dirty bit is preset (guest-abi 4.5). */
-#define COMMON                                                                            \
-	.levels = 2, .page_bits = 12, .index_bits = 10, .entry_bytes = 4, .va_bits = 32,  \
-	.address_mask = UINT64_C(0xFFFFF000), .accessed = ACCESSED,                       \
-	.table_bits = PRESENT | WRITABLE | USER | ACCESSED,                               \
-	.present = {PRESENT, PRESENT, 0}, .writable = {WRITABLE, WRITABLE, 0},            \
-	.user = {USER, USER, 0}, .cow = {SOFTWARE, COW, 0}
+#define COMMON                                                                                \
+	.levels = 2, .page_bits = 12, .index_bits = 10, .entry_bytes = 4, .va_bits = 32,      \
+	.address_mask = UINT64_C(0xFFFFF000), .accessed = ACCESSED,                           \
+	.table_bits = PRESENT | WRITABLE | USER | ACCESSED, .present = {PRESENT, PRESENT, 0}, \
+	.writable = {WRITABLE, WRITABLE, 0}, .user = {USER, USER, 0}, .cow = {SOFTWARE, COW, 0}
 
 const struct mote__pt_format mote__pt_i686 = {
-	COMMON,
-	.name = "i686",
-	.large = {0, 1, 0}, /* no entry has it */
+	COMMON, .name = "i686", .large = {0, 1, 0}, /* no entry has it */
 };
 
 /* Bits 20:13 of a large page are further address bits (PSE-36), which guests do not have: the

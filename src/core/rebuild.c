@@ -20,6 +20,7 @@ struct rebuilder {
 	uint64_t charged;            /* of leaves_max */
 	struct mote__pt_mapping run; /* gathered and not mapped yet; bytes 0: none */
 	uint32_t run_root;           /* index of the root that it is for */
+	uint32_t closed;             /* roots that have their added mappings, too */
 	int rc;                      /* why a callback stopped the walk */
 };
 
@@ -88,6 +89,21 @@ static int flush(struct rebuilder *b)
 	return rc;
 }
 
+/* The walk is beyond the first count roots: they get what is added to every root. A table that a
+ * later root shares with one of them is shared with that in it. */
+static int close_roots(struct rebuilder *b, uint32_t count)
+{
+	const struct mote__rebuild *r = b->r;
+	for (; b->closed < count; b->closed++)
+		for (uint32_t j = 0; first_same(r, b->closed) == b->closed && j < r->mapping_count;
+		     j++) {
+			int rc = mote__pt_map(r->builder, r->new_roots[b->closed], &r->mappings[j]);
+			if (rc < 0)
+				return rc;
+		}
+	return MOTE__PT_OK;
+}
+
 static bool is_same(struct mote__pt_attributes a, struct mote__pt_attributes b)
 {
 	return a.writable == b.writable && a.cow == b.cow && a.exec == b.exec && a.user == b.user;
@@ -107,6 +123,8 @@ static int add_run(struct rebuilder *b, const struct mote__pt_leaf *leaf, uint64
 		return MOTE__PT_OK;
 	}
 	int rc = flush(b);
+	if (rc == MOTE__PT_OK)
+		rc = close_roots(b, leaf->root);
 	b->run_root = leaf->root;
 	*run = (struct mote__pt_mapping){
 		.va = va,
@@ -284,6 +302,8 @@ static bool on_link(void *cookie, const struct mote__pt_link *link)
 	b->rc = charge(b, 1);
 	if (b->rc == MOTE__PT_OK)
 		b->rc = flush(b);
+	if (b->rc == MOTE__PT_OK)
+		b->rc = close_roots(b, link->root);
 	/* A root that was walked before is one root already. */
 	if (b->rc == MOTE__PT_OK && link->level != b->r->format->levels)
 		b->rc = link_table(b, link);
@@ -340,20 +360,6 @@ static int walk(struct rebuilder *b)
 	return rc == MOTE__PT_OK ? flush(b) : rc;
 }
 
-static int add_mappings(const struct mote__rebuild *r)
-{
-	for (uint32_t i = 0; i < r->root_count; i++) {
-		if (first_same(r, i) < i)
-			continue;
-		for (uint32_t j = 0; j < r->mapping_count; j++) {
-			int rc = mote__pt_map(r->builder, r->new_roots[i], &r->mappings[j]);
-			if (rc < 0)
-				return rc;
-		}
-	}
-	return MOTE__PT_OK;
-}
-
 int mote__rebuild(struct mote__rebuild *r)
 {
 	struct rebuilder b = {.r = r, .page = mote__pt_page_bytes(r->format, 1)};
@@ -366,5 +372,5 @@ int mote__rebuild(struct mote__rebuild *r)
 	rc = make_roots(r);
 	if (rc == MOTE__PT_OK)
 		rc = walk(&b);
-	return rc == MOTE__PT_OK ? add_mappings(r) : rc;
+	return rc == MOTE__PT_OK ? close_roots(&b, r->root_count) : rc;
 }

@@ -60,7 +60,8 @@ struct mote__rebuild {
 	/* Where the tables go: begun by mote__pt_builder_init(), with the same format. Set
 	 * user_tables, or user pages are not reachable by user code. */
 	struct mote__pt_builder *builder;
-	/* What every new root gets as well, outside the spans: the linear map of scratch. */
+	/* What every new root gets as well, outside the spans: the linear map of scratch. Roots
+	 * that shared the tables around it share them again. */
 	const struct mote__pt_mapping *mappings;
 	uint32_t mapping_count;
 	uint64_t new_gpa;  /* where stored pages begin: number i stands i pages behind */
@@ -72,7 +73,7 @@ struct mote__rebuild {
 	/* root_count gpas. The roots are the first tables built, in the order of the list; one that
 	 * is listed again is the same. */
 	uint64_t *new_roots;
-	uint32_t page_count;   /* stored, in the order of the walk */
+	uint32_t page_count; /* stored, in the order of the walk */
 	/* Smallest pages that the new tables map, those of a shared table counted once. */
 	uint64_t leaves_kept, leaves_stored, leaves_zero;
 	uint64_t runs_dropped; /* answers NONE */

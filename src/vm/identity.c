@@ -158,6 +158,7 @@ static void add_layout(struct identity *id)
 	const mote_snapshot *s = id->snapshot;
 	const struct mote__layout *l = &s->layout;
 	const uint64_t numbers[] = {l->family->id,
+				    l->family->bits,
 				    l->is_confined,
 				    l->input_bytes,
 				    l->output_bytes,

@@ -47,17 +47,34 @@ static const void *table(const void *cookie, uint64_t gpa, uint64_t bytes)
 	return in_memory(cookie, gpa, bytes);
 }
 
-static const struct mote__pt_format *format_of(const mote_sandbox *sandbox)
-{
-	return sandbox->snapshot->layout.family->format;
-}
-
 static struct mote__pt_space space_of(const mote_sandbox *sandbox)
 {
 	const struct mote__layout *l = &sandbox->snapshot->layout;
-	return (struct mote__pt_space){.format = l->family->format,
+	return (struct mote__pt_space){.format = sandbox->format,
 				       .memory = {sandbox, table},
 				       .root = l->scratch_gpa + l->tables_offset};
+}
+
+/* A guest of 32 bits says by a register how its tables are read. If it has left such tables, they
+ * are read as the host built them. */
+static int find_format(mote_sandbox *sandbox, struct mote_error *err)
+{
+	const struct mote__family *family = sandbox->snapshot->layout.family;
+	struct mote__special special;
+	sandbox->format = family->format;
+	if (family->bits == 64)
+		return MOTE_OK;
+	if (sandbox->needs_reset) {
+		mote__start_special(sandbox, sandbox->snapshot, &special);
+	} else {
+		int rc = sandbox->machine->ops->get_special(sandbox->machine, &special, err);
+		if (rc < 0)
+			return rc;
+	}
+	const struct mote__pt_format *format = mote__special_format(&special, family->bits);
+	if (format)
+		sandbox->format = format;
+	return MOTE_OK;
 }
 
 static int fail_address(struct mote_error *err, uint64_t gva, const char *why)
@@ -75,8 +92,8 @@ static bool is_demand(const mote_sandbox *sandbox, uint64_t gva)
 	return mote__snapshot_is_demand(sandbox->snapshot, gva);
 }
 
-static int require(const mote_sandbox *sandbox, bool may_be_poisoned, uint64_t gva,
-		   const void *data, size_t len, struct mote_error *err)
+static int require(mote_sandbox *sandbox, bool may_be_poisoned, uint64_t gva, const void *data,
+		   size_t len, struct mote_error *err)
 {
 	if (!sandbox || (!data && len))
 		return mote__fail(err, MOTE_EINVAL, "%s is NULL", sandbox ? "buffer" : "sandbox");
@@ -93,7 +110,7 @@ static int require(const mote_sandbox *sandbox, bool may_be_poisoned, uint64_t g
 	uint64_t end;
 	if (!mote__add(gva, len, &end))
 		return fail_address(err, gva, "and a length that wraps");
-	return MOTE_OK;
+	return find_format(sandbox, err);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -179,7 +196,8 @@ static int look(const mote_sandbox *sandbox, uint64_t gva, struct target *target
 	uint64_t page = PAGE_GPA(target->t.gpa);
 	if (target->t.own.cow ? !in_memory(sandbox, page, PAGE) : !in_scratch(sandbox, page, PAGE))
 		return fail_address(err, gva, "is mapped to nothing");
-	if (target->t.own.cow && !in_scratch(sandbox, target->t.entry_gpa, format_of(sandbox)->entry_bytes))
+	if (target->t.own.cow &&
+	    !in_scratch(sandbox, target->t.entry_gpa, sandbox->format->entry_bytes))
 		return fail_address(err, gva, "has its entry in shared memory");
 	return MOTE_OK;
 }
@@ -213,7 +231,7 @@ static void log_edit(mote_sandbox *sandbox, uint64_t index, uint64_t entry)
 
 static void store_entry(mote_sandbox *sandbox, uint64_t entry_gpa, uint64_t entry)
 {
-	uint32_t bytes = format_of(sandbox)->entry_bytes;
+	uint32_t bytes = sandbox->format->entry_bytes;
 	memcpy(in_scratch(sandbox, entry_gpa, bytes), &entry, bytes); /* little-endian */
 }
 
@@ -223,14 +241,14 @@ static uint8_t *new_leaf(mote_sandbox *sandbox, uint64_t gva, uint64_t entry_gpa
 {
 	uint64_t index, frame = take_frame(sandbox, &index);
 	log_edit(sandbox, index, gva / PAGE);
-	store_entry(sandbox, entry_gpa, mote__pt_leaf_entry(format_of(sandbox), frame, attributes));
+	store_entry(sandbox, entry_gpa, mote__pt_leaf_entry(sandbox->format, frame, attributes));
 	return in_scratch(sandbox, frame, PAGE);
 }
 
 /* In place of a large leaf a table of leaves for its parts, in a frame of the guest. */
 static void split(mote_sandbox *sandbox, const struct mote__pt_translation *t)
 {
-	const struct mote__pt_format *format = format_of(sandbox);
+	const struct mote__pt_format *format = sandbox->format;
 	uint64_t index, part = mote__pt_page_bytes(format, t->level - 1);
 	uint64_t gpa = mote__round_down(t->gpa, mote__pt_page_bytes(format, t->level));
 	uint64_t frame = take_frame(sandbox, &index);
@@ -258,7 +276,9 @@ static uint8_t *zero_page(mote_sandbox *sandbox, uint64_t gva)
 	const struct mote__pt_space space = space_of(sandbox);
 	uint64_t leaves = 0;
 	(void)mote__pt_find_table(&space, gva, 1, &leaves);
-	return new_leaf(sandbox, gva, leaves + mote__pt_index(space.format, gva, 1) * (uint64_t)space.format->entry_bytes,
+	return new_leaf(sandbox, gva,
+			leaves + mote__pt_index(space.format, gva, 1) *
+					 (uint64_t)space.format->entry_bytes,
 			(struct mote__pt_attributes){.writable = true, .user = true});
 }
 
@@ -282,7 +302,7 @@ static int require_frames(mote_sandbox *sandbox, uint64_t frames, struct mote_er
 static int check_write(mote_sandbox *sandbox, uint64_t gva, size_t len, bool *is_copy,
 		       struct mote_error *err)
 {
-	const struct mote__pt_format *format = format_of(sandbox);
+	const struct mote__pt_format *format = sandbox->format;
 	uint64_t frames = 0;
 	struct target target;
 	int rc = MOTE_OK;

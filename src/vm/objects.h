@@ -361,6 +361,7 @@ struct mote_sandbox {
 	uint32_t placed;             /* members of the write set in their frames */
 	uint32_t mapped_count;
 	struct mote__mapped mapped[MOTE_MAX_MAPPINGS];
+	const struct mote__pt_format *format; /* of its tables, for the operation on memory */
 
 	/* start (start.c, restore.c) */
 	mote_snapshot *taken; /* the last snapshot taken since the start, or NULL */

@@ -168,6 +168,10 @@ void mote__start_special(const mote_sandbox *sandbox, const mote_snapshot *snaps
 	} else if (s->is_ready) {
 		*special = s->special;
 		special->cr3 = root;
+		/* An emulated processor stops where ring 3 of 32 bits faults while its task is
+		 * busy, as KVM reports all tasks (QEMU: "invalid tss type"). */
+		if (hypervisor->info.is_emulated && (special->tr.type & 7) == 3)
+			special->tr.type &= (uint8_t)~2u;
 	} else {
 		mote__special_stock(special, l->family->bits, root);
 	}

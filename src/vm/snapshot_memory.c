@@ -257,8 +257,8 @@ bool mote__snapshot_leaf(const mote_snapshot *snapshot, uint64_t gva, uint64_t *
 	if (mote__pt_find_table(&space, gva, 1, &table) < 0 ||
 	    !mote__in_range(table - range.gpa, PAGE, range.len))
 		return false;
-	*offset = table - range.gpa + mote__pt_index(space.format, gva, 1) *
-			  (uint64_t)space.format->entry_bytes;
+	*offset = table - range.gpa +
+		  mote__pt_index(space.format, gva, 1) * (uint64_t)space.format->entry_bytes;
 	return true;
 }
 

@@ -33,7 +33,7 @@ struct source {
 	const mote_snapshot *snapshot; /* its layers are read */
 	const mote_sandbox *sandbox;   /* live: scratch and mappings, too; or NULL */
 	const struct mote__pt_format *format;
-	bool is_whole;                 /* pages of layers are stored anew */
+	bool is_whole; /* pages of layers are stored anew */
 	uint32_t place_count;
 	struct place places[MOTE_MAX_MAPPINGS + 2];
 	uint8_t *kept; /* bit for each page of the layers that is kept */

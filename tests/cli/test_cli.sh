@@ -11,8 +11,8 @@
 # what a case cannot do without. With UPDATE=1 the transcripts are written anew: read the diff.
 #
 # Commands run in an empty directory that holds hello.guest (GUEST), tiny.guest and loop.guest (stock
-# guests made below, of which a call aborts or does not end), text.guest (no ELF image) and data.bin
-# (bytes 00 ff 41).
+# guests made below, of which a call aborts or does not end), narrow.guest (tiny.guest for 32 bits),
+# text.guest (no ELF image) and data.bin (bytes 00 ff 41).
 set -u
 export LC_ALL=C
 
@@ -67,9 +67,25 @@ make_stock_guest() {
 	bytes "$@"
 }
 
+# The same for 32 bits.
+make_narrow_guest() {
+	local size
+	printf -v size %02x $((100 + $#))
+	bytes 7f 45 4c 46 01 01 01 00 00 00 00 00 00 00 00 00 # ELF, 32 bits
+	bytes 03 00 03 00 01 00 00 00 54 00 00 00 34 00 00 00 # shared object, i386
+	bytes 00 00 00 00 00 00 00 00 34 00 20 00 01 00 00 00 00 00 00 00
+	bytes 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 # load all of it
+	bytes "$size" 00 00 00 "$size" 00 00 00 05 00 00 00 00 10 00 00
+	bytes 83 e4 f0                                        # and $-16, %esp
+	bytes e8 00 00 00 00 58 83 c0 08                      # call .; pop %eax; add $8, %eax: dispatch
+	bytes e7 6c eb fe                                     # out %eax, $108; jmp .
+	bytes "$@"
+}
+
 # Aborts with code 13 and the text "Hi".
+abort_code=(b8 01 0d 00 00 e7 66 b8 02 48 69 00 e7 66 b8 01 ff 00 00 e7 66 eb fe)
 make_tiny_guest() {
-	make_stock_guest b8 01 0d 00 00 e7 66 b8 02 48 69 00 e7 66 b8 01 ff 00 00 e7 66 eb fe
+	make_stock_guest "${abort_code[@]}"
 }
 
 has_locale() {
@@ -196,6 +212,7 @@ test_full_device() {
 
 make_tiny_guest >"$work/tiny.guest"
 make_stock_guest eb fe >"$work/loop.guest"
+make_narrow_guest "${abort_code[@]}" >"$work/narrow.guest"
 bytes 00 ff 41 >"$work/data.bin"
 echo "no image" >"$work/text.guest"
 [[ -n $guest ]] && cp "$guest" "$work/hello.guest"

@@ -6,9 +6,11 @@
 	.text
 	.globl	entrypoint
 entrypoint:
+	pushf
+	pusha
 	cld
-	push	%edi
-	call	kernel_initialise	/* (peb) */
+	push	%esp
+	call	kernel_initialise	/* (saved registers) */
 	mov	$0xffffffc0, %esp
 	call	1f
 1:	pop	%eax
@@ -16,17 +18,16 @@ entrypoint:
 	out	%eax, $108
 	ud2
 
-/* ZF: page tables were replaced. A jump leaves it alone. */
+/* ZF: page tables were replaced. Nothing before the jump changes it. */
 dispatch:
+	pushf
+	pusha
 	jnz	1f
 	mov	%cr3, %eax
 	mov	%eax, %cr3
-	movl	$1, %eax
-	jmp	2f
-1:	xor	%eax, %eax
-2:	cld
-	push	%eax
-	call	kernel_dispatch		/* (is_replaced) */
+1:	cld
+	push	%esp
+	call	kernel_dispatch		/* (saved registers) */
 	ud2
 
 /* Exceptions: error code (or 0), vector, the registers; kernel_trap(frame) may change the frame. */
@@ -55,6 +56,9 @@ common:
 	add	$8, %esp
 	iret
 
+/* A word of the exception stack above ESP0: an address that needs no relocation. */
+#define KERNEL_ESP 0xfffffc00
+
 /* enter_user(eip, esp, value): ring 3 with value in EAX, until it comes back by INT 0x80 with its
  * answer in EAX. */
 	.globl	enter_user
@@ -66,8 +70,12 @@ enter_user:
 	mov	20(%esp), %ecx
 	mov	24(%esp), %edx
 	mov	28(%esp), %eax
-	mov	%esp, kernel_esp
+	mov	%esp, KERNEL_ESP
 	push	$0x23
+	push	$0x23
+	push	$0x23
+	pop	%ds
+	pop	%es
 	push	%edx
 	push	$2
 	push	$0x1b
@@ -78,21 +86,33 @@ enter_user:
 	.globl	leave_user
 leave_user:
 	mov	4(%esp), %eax
-	mov	kernel_esp, %esp
+	mov	KERNEL_ESP, %esp
+	push	$0x10
+	push	$0x10
+	pop	%ds
+	pop	%es
 	pop	%edi
 	pop	%esi
 	pop	%ebx
 	pop	%ebp
 	ret
 
-/* What a process runs: position-independent, ended by its size. Adds the word at 0x40001000 of its
- * address space to EAX, stores the sum there and leaves. */
+/* What processes run: position-independent, programs of 16 bytes by their number. The first adds
+ * the word at 0x40001000 of its address space to EAX, stores the sum there and leaves. */
 	.globl	user_code, user_code_end
 user_code:
 	add	0x40001000, %eax
 	mov	%eax, 0x40001000
 	int	$0x80
 	ud2
+	.org	user_code + 16
+	mov	%eax, (%eax)
+	int	$0x80
+	.org	user_code + 32
+	out	%al, $108
+	int	$0x80
+	.org	user_code + 48
+	jmp	.
 user_code_end:
 
 	.section .note.GNU-stack, "", @progbits

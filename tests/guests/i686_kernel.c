@@ -8,11 +8,9 @@
  *
  * Functions have names of four letters, parameters are up to four u64, the answer is a u64.
  */
-#include <stdint.h>
+#include "i686_kernel.h"
 
-#include "stock_message.h"
-
-#define SPACES_MAX  80u
+#define SPACES_MAX  256u
 #define KERNEL_HALF 0xC0000000u
 #define PRESENT     0x001u
 #define WRITABLE    0x002u
@@ -24,18 +22,13 @@
 #define ADDRESS     0xFFFFF000u
 #define LOW_TABLE   0u
 #define HALF_TABLE  (KERNEL_HALF >> 22)
-#define LAST_TABLE  1023u
+#define FLAG_ZERO   0x040u /* of EFLAGS: page tables were replaced */
 #define USER_CODE   0x40000000u
 #define USER_DATA   0x40001000u
 #define USER_STACK  0x40003000u
 
-struct frame {
-	uint32_t edi, esi, ebp, esp, ebx, edx, ecx, eax;
-	uint32_t vector, code, eip, cs, eflags, user_esp, user_ss;
-};
-
-void kernel_initialise(const struct peb *peb);
-void kernel_dispatch(uint32_t is_replaced);
+void kernel_initialise(const uint32_t saved[I686_GENERAL_COUNT]);
+void kernel_dispatch(const uint32_t saved[I686_GENERAL_COUNT]);
 void kernel_trap(struct frame *frame);
 uint32_t enter_user(uint32_t eip, uint32_t esp, uint32_t value);
 _Noreturn void leave_user(uint32_t value);
@@ -49,16 +42,11 @@ __attribute__((aligned(4096))) static struct {
 	uint32_t tss[26];
 	uint32_t space_count, spaces[SPACES_MAX];
 	uint64_t idt[129];
+	uint32_t general[2][I686_GENERAL_COUNT], system[I686_SYSTEM_COUNT];
 } kernel;
 static uint32_t traps, copies; /* copied on write by the handler itself */
-uint32_t kernel_esp;
 
-static uint32_t *words(uint32_t gpa)
-{
-	return (uint32_t *)((gpa & ADDRESS) + (uint32_t)LINEAR);
-}
-
-static uint32_t new_page(void)
+uint32_t new_page(void)
 {
 	uint64_t gpa = TOP_WORD(0x10);
 	TOP_WORD(0x10) = gpa + PAGE;
@@ -108,8 +96,8 @@ static void own(uint32_t gva)
 static void set_gate(unsigned vector, const char *at, unsigned dpl)
 {
 	uint32_t address = (uint32_t)at;
-	kernel.idt[vector] = (uint64_t)(address >> 16) << 48 | (uint64_t)(0x8E00 | dpl << 13) << 32 |
-			     8u << 16 | (address & 0xFFFF);
+	kernel.idt[vector] = (uint64_t)(address >> 16) << 48 |
+			     (uint64_t)(0x8E00 | dpl << 13) << 32 | 8u << 16 | (address & 0xFFFF);
 }
 
 static void load_tables(void)
@@ -125,10 +113,12 @@ static void load_tables(void)
 	kernel.gdt[2] = 0x00CF93000000FFFF;
 	kernel.gdt[3] = 0x00CFFB000000FFFF;
 	kernel.gdt[4] = 0x00CFF3000000FFFF;
-	kernel.gdt[5] = 0x0000890000000067 | (uint64_t)(tss & 0xFFFFFF) << 16 |
-			(uint64_t)(tss >> 24) << 56;
-	kernel.tss[1] = 0xFFFFFC00; /* ESP0: below what calls use of the exception stack */
+	kernel.gdt[5] =
+		0x0000890000000067 | (uint64_t)(tss & 0xFFFFFF) << 16 | (uint64_t)(tss >> 24) << 56;
+	/* ESP0: below what calls use of the exception stack, and the word of enter_user. */
+	kernel.tss[1] = 0xFFFFFBF0;
 	kernel.tss[2] = 0x10;
+	kernel.tss[25] = sizeof kernel.tss << 16; /* no ports for ring 3 */
 	set_gate(3, trap_3, 0);
 	set_gate(6, trap_6, 0);
 	set_gate(13, trap_13, 0);
@@ -149,14 +139,6 @@ static int copy_on_write(uint32_t gva, uint32_t code)
 	return 1;
 }
 
-static void abort_with(uint8_t code, const char *text)
-{
-	out32(102, 1u | (uint32_t)code << 8);
-	for (; *text; text++)
-		out32(102, 1u | (uint32_t)(uint8_t)*text << 8);
-	out32(102, 0xFF01);
-}
-
 void kernel_trap(struct frame *frame)
 {
 	uint32_t gva;
@@ -168,10 +150,7 @@ void kernel_trap(struct frame *frame)
 	} else if (frame->vector == 128 && (frame->cs & 3) == 3) {
 		leave_user(frame->eax);
 	} else {
-		abort_with(15, frame->vector == 14   ? "page fault"
-			       : frame->vector == 13 ? "general protection"
-						     : "invalid instruction");
-		__asm__ volatile("hlt");
+		probe_exception(frame, gva);
 	}
 }
 
@@ -183,7 +162,8 @@ static uint32_t make_space(void)
 	uint32_t root = new_page();
 	words(root)[LOW_TABLE] = words(cr3())[LOW_TABLE];
 	words(root)[HALF_TABLE] = words(cr3())[HALF_TABLE];
-	words(root)[LAST_TABLE] = words(cr3())[LAST_TABLE];
+	for (uint32_t i = (uint32_t)kernel.peb->input >> 22; i < 1024; i++)
+		words(root)[i] = words(cr3())[i];
 	kernel.spaces[kernel.space_count] = root;
 	return kernel.space_count++;
 }
@@ -222,11 +202,11 @@ static uint32_t fork_space(uint32_t parent)
 	return space;
 }
 
-static uint32_t run_process(uint32_t space, uint32_t value)
+static uint32_t run_process(uint32_t space, uint32_t value, uint32_t program)
 {
 	uint32_t back = cr3();
 	set_cr3(kernel.spaces[space]);
-	uint32_t answer = enter_user(USER_CODE, USER_STACK, value);
+	uint32_t answer = enter_user(USER_CODE + program * I686_PROGRAM_BYTES, USER_STACK, value);
 	set_cr3(back);
 	return answer;
 }
@@ -252,14 +232,30 @@ static void find_spaces(void)
 
 /* ---- calls ---- */
 
-void kernel_initialise(const struct peb *peb)
+static void save(enum i686_when when, const uint32_t saved[I686_GENERAL_COUNT])
+{
+	for (unsigned i = 0; i < I686_GENERAL_COUNT; i++)
+		kernel.general[when][i] = saved[i];
+	kernel.general[when][I686_ESP] = (uint32_t)(saved + I686_GENERAL_COUNT);
+}
+
+void kernel_initialise(const uint32_t saved[I686_GENERAL_COUNT])
 {
 	for (uint32_t at = 0; at < sizeof kernel; at += PAGE)
 		own((uint32_t)&kernel + at);
-	kernel.peb = peb;
+	save(I686_AT_INITIALISE, saved);
+	probe_system(kernel.system);
+	kernel.peb = (const struct peb *)saved[I686_EDI];
 	load_tables();
 	*leaf(cr3(), KERNEL_HALF) = new_page() | LEAF_RW;
 	kernel.spaces[kernel.space_count++] = cr3() & ADDRESS;
+}
+
+/* The entry for gva, or 0; makes no table. */
+static uint32_t look(uint32_t root, uint32_t gva)
+{
+	uint32_t entry = words(root)[gva >> 22];
+	return entry & PRESENT ? words(entry)[gva >> 12 & 1023] : 0;
 }
 
 static uint64_t operation(uint32_t op, const uint64_t *a)
@@ -268,28 +264,35 @@ static uint64_t operation(uint32_t op, const uint64_t *a)
 	switch (op) {
 	case OP('m', 'a', 'k', 'e'): /* value: its space */
 		return make_process(b[0]);
+	case OP('b', 'a', 'r', 'e'): /* its space, which has no pages of its own */
+		return make_space();
 	case OP('f', 'o', 'r', 'k'): /* space: the new one */
 		return fork_space(b[0]);
-	case OP('r', 'u', 'n', '_'): /* space, value: what it answers */
-		return run_process(b[0], b[1]);
+	case OP('r', 'u', 'n', '_'): /* space, value, program: what it answers */
+		return run_process(b[0], b[1], b[2]);
 	case OP('p', 'e', 'e', 'k'): /* space, gva */
 		return visit(b[0], b[1], 0);
 	case OP('p', 'o', 'k', 'e'): /* space, gva, value */
 		return visit(b[0], b[1], &a[2]);
-	case OP('p', 'a', 'g', 'e'): /* space, gva, flags */
+	case OP('p', 'a', 'g', 'e'): /* space, gva, flags: its gpa */
 		*leaf(kernel.spaces[b[0]], b[1]) = new_page() | b[2];
 		forget(b[1]);
+		return look(kernel.spaces[b[0]], b[1]) & ADDRESS;
+	case OP('f', 'i', 'l', 'l'): /* gpa in scratch, value of its first word */
+		*words(b[0]) = b[1];
 		return 0;
 	case OP('m', 'a', 'p', '_'): /* space, gva, entry */
 		*leaf(kernel.spaces[b[0]], b[1]) = b[2];
 		forget(b[1]);
 		return 0;
 	case OP('d', 'i', 'r', '_'): /* space, gva, entry or 0: the entry of the directory */
-		if (b[2])
+		if (b[2]) {
 			words(kernel.spaces[b[0]])[b[1] >> 22] = b[2];
+			set_cr3(cr3());
+		}
 		return words(kernel.spaces[b[0]])[b[1] >> 22];
 	case OP('l', 'e', 'a', 'f'): /* space, gva */
-		return *leaf(kernel.spaces[b[0]], b[1]);
+		return look(kernel.spaces[b[0]], b[1]);
 	case OP('r', 'o', 'o', 't'): /* space */
 		return kernel.spaces[b[0]];
 	case OP('m', 'o', 'v', 'e'): /* space: runs there from now on */
@@ -310,18 +313,23 @@ static uint64_t operation(uint32_t op, const uint64_t *a)
 		return (uint32_t)kernel.peb;
 	case OP('s', 'p', 'a', 'c'): /* where the table of spaces is; its count stands before it */
 		return (uint32_t)&kernel.spaces;
+	case OP('g', 'e', 'n', 'e'): /* when, index */
+		return kernel.general[b[0] & 1][b[1] % I686_GENERAL_COUNT];
+	case OP('s', 'y', 's', 't'): /* index */
+		return kernel.system[b[0] % I686_SYSTEM_COUNT];
 	default:
-		__asm__ volatile("ud2");
-		return 0;
+		return probe_operation(kernel.peb, op, a);
 	}
 }
 
-void kernel_dispatch(uint32_t is_replaced)
+void kernel_dispatch(const uint32_t saved[I686_GENERAL_COUNT])
 {
 	uint64_t a[4];
-	if (is_replaced)
+	save(I686_AT_DISPATCH, saved);
+	if (saved[I686_EFLAGS] & FLAG_ZERO)
 		find_spaces();
 	uint32_t op = read_call(kernel.peb, a);
+	probe_end(kernel.peb, op, a);
 	push_u64(kernel.peb, operation(op, a));
 	out32(108, 0);
 }

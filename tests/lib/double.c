@@ -385,7 +385,11 @@ static const void *table(const void *cookie, uint64_t gpa, uint64_t bytes)
 
 uint8_t *double_gva(const struct double_machine *m, uint64_t gva, uint64_t bytes)
 {
-	const struct mote__pt_space space = {&mote__pt_x86_64, {m, table}, m->special.cr3};
+	const struct mote__pt_format *format = mote__special_format(&m->special, 64);
+	if (!format)
+		format = mote__special_format(&m->special, 32);
+	CHECK(format != NULL);
+	const struct mote__pt_space space = {format, {m, table}, m->special.cr3};
 	struct mote__pt_translation first, last;
 	CHECK_EQ(mote__pt_translate(&space, gva, &first), MOTE__PT_OK);
 	CHECK_EQ(mote__pt_translate(&space, gva + bytes - 1, &last), MOTE__PT_OK);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * For tests of the rebuild: a small physical memory (pages that are kept, scratch with the tables
- *in it, a mapping), the memory that a rebuild takes, and plain walkers of old and new tables that
- *use nothing of the library's.
+ * in it, a mapping), and the memory that a rebuild takes.
  *
  *	kept     0x1000, 31 pages           stored already
  *	scratch  POOL_GPA, POOL_PAGES       the pool of page_tables.h
  *	mapping  0x200000, MAPPED_PAGES     more than one large page
+ *	large    0x800000, 4 MiB            stored already, and can be large pages
  */
 #ifndef MOTE_TESTS_REBUILD_WORLD_H
 #define MOTE_TESTS_REBUILD_WORLD_H
@@ -19,6 +19,8 @@
 #define KEPT_BYTES   UINT64_C(0x1F000)
 #define MAPPED_GPA   UINT64_C(0x200000)
 #define MAPPED_PAGES 600u
+#define LARGE_GPA    UINT64_C(0x800000)
+#define LARGE_BYTES  UINT64_C(0x400000)
 #define NEW_GPA      UINT64_C(0x10000000)
 #define TABLES_GPA   UINT64_C(0x20000000) /* of the new tables */
 #define TABLES_ROOM  2048u
@@ -44,6 +46,7 @@ static const struct region regions[] = {
 	{KEPT_GPA, KEPT_BYTES, MOTE__REBUILD_KEEP, NULL},
 	{POOL_GPA, sizeof pool, MOTE__REBUILD_COPY, (const uint8_t *)pool},
 	{MAPPED_GPA, sizeof mapped, MOTE__REBUILD_COPY, (const uint8_t *)mapped},
+	{LARGE_GPA, LARGE_BYTES, MOTE__REBUILD_KEEP, NULL},
 };
 
 /* How find() was used. */
@@ -105,7 +108,8 @@ static inline struct mote__rebuild rebuild_of(const struct mote__pt_format *form
 /* The memory behind a gpa that the new tables may hold; NULL with *kept for one that is kept. */
 static inline const uint8_t *new_content(const struct mote__rebuild *r, uint64_t gpa, bool *is_kept)
 {
-	*is_kept = gpa >= KEPT_GPA && gpa < KEPT_GPA + KEPT_BYTES;
+	*is_kept = (gpa >= KEPT_GPA && gpa < KEPT_GPA + KEPT_BYTES) ||
+		   (gpa >= LARGE_GPA && gpa < LARGE_GPA + LARGE_BYTES);
 	if (*is_kept || gpa < NEW_GPA || gpa >= NEW_GPA + r->page_count * UINT64_C(4096))
 		return NULL;
 	return stored[(gpa - NEW_GPA) / 4096];
@@ -117,107 +121,50 @@ static inline bool is_blank(const uint8_t *page)
 	return memcmp(page, blank, sizeof blank) == 0;
 }
 
-/* ---- plain walkers ---- */
-
-/* A memory with tables, the old or the new one. */
-struct plain {
-	const uint8_t *bytes;
-	uint64_t gpa, len;
-	bool is_two_level;
-};
-
-static inline struct plain plain_old(const struct mote__pt_format *format)
+static inline struct plain plain_new(const struct shape *shape)
 {
-	return (struct plain){(const uint8_t *)pool, POOL_GPA, sizeof pool, format == &two_level};
+	return (struct plain){(const uint8_t *)new_tables, TABLES_GPA, builder.used, shape};
 }
 
-static inline struct plain plain_new(const struct mote__pt_format *format)
+/* ---- the rebuild of a rebuild ---- */
+
+static _Alignas(4096) uint64_t rebuilt_tables[TABLES_ROOM][512];
+
+/* All that the tables of a rebuild map is stored. */
+static inline enum mote__rebuild_where find_stored(void *cookie, uint64_t gpa, uint64_t *len,
+						   const uint8_t **bytes)
 {
-	return (struct plain){(const uint8_t *)new_tables, TABLES_GPA, builder.used,
-			      format == &two_level};
+	(void)cookie;
+	(void)gpa;
+	(void)len;
+	(void)bytes;
+	return MOTE__REBUILD_KEEP;
 }
 
-static inline unsigned plain_levels(const struct plain *plain)
+/* Whether a rebuild of what was just rebuilt makes the same bytes of it. */
+static inline bool rebuilds_to_itself(const struct mote__rebuild *first)
 {
-	return plain->is_two_level ? 2 : 4;
-}
-
-static inline unsigned plain_entries(const struct plain *plain)
-{
-	return plain->is_two_level ? 1024 : 512;
-}
-
-/* Bytes that an entry of a level maps. */
-static inline uint64_t plain_bytes(const struct plain *plain, unsigned level)
-{
-	return UINT64_C(4096) << (level - 1) * (plain->is_two_level ? 10 : 9);
-}
-
-/* What an entry says. Rights as bits: 1 write, 2 copy-on-write, 4 execute, 8 user. */
-struct plain_entry {
-	bool is_table, is_leaf;
-	uint64_t gpa, rights;
-};
-
-static inline bool plain_has(const struct plain *plain, uint64_t gpa)
-{
-	return gpa % 4096 == 0 && gpa >= plain->gpa && gpa - plain->gpa < plain->len;
-}
-
-static inline struct plain_entry plain_entry(const struct plain *plain, uint64_t table,
-					     unsigned index, unsigned level)
-{
-	struct plain_entry out = {0};
-	const uint8_t *page = plain->bytes + (table - plain->gpa);
-	uint64_t e = 0, no_execute = UINT64_C(1) << 63;
-	memcpy(&e, page + index * (plain->is_two_level ? 4u : 8u), plain->is_two_level ? 4 : 8);
-	if (!(e & 1))
-		return out;
-	out.rights = (e >> 1 & 1) | (e & no_execute ? 0 : 4) | (e & 4) << 1;
-	out.gpa = e & (plain->is_two_level ? 0xFFFFF000 : UINT64_C(0x000FFFFFFFFFF000));
-	out.is_leaf = level == 1;
-	out.is_table = level > 1;
-	if (!plain->is_two_level && level > 1 && e & 0x80) {
-		out.gpa &= ~UINT64_C(0x1000);
-		out.is_leaf = level < 4 && out.gpa % plain_bytes(plain, level) == 0;
-		out.is_table = false;
-	}
-	bool is_cow = plain->is_two_level ? e & 0x200 : (e & 0xE00) == 0x200;
-	if (out.is_leaf && is_cow)
-		out.rights = (out.rights & ~UINT64_C(1)) | 2;
-	return out;
-}
-
-/* Whether the entries of the block of 32 that index lies in are all zero: most are. */
-static inline bool plain_is_empty(const struct plain *plain, uint64_t table, unsigned index)
-{
-	static const uint8_t blank[256];
-	size_t bytes = plain->is_two_level ? 4 : 8;
-	const uint8_t *page = plain->bytes + (table - plain->gpa);
-	return memcmp(page + index / 32 * 32 * bytes, blank, 32 * bytes) == 0;
-}
-
-static inline uint64_t plain_canonical(const struct plain *plain, uint64_t va)
-{
-	bool is_upper = !plain->is_two_level && va >> 47 & 1;
-	return is_upper ? va | UINT64_C(0xFFFF) << 48 : va;
-}
-
-/* The table of a level for va below root, or 0. */
-static inline uint64_t plain_table(const struct plain *plain, uint64_t root, uint64_t va,
-				   unsigned level)
-{
-	uint64_t table = root;
-	for (unsigned at = plain_levels(plain); at > level; at--) {
-		if (!plain_has(plain, table))
-			return 0;
-		uint64_t index = va / plain_bytes(plain, at) % plain_entries(plain);
-		struct plain_entry entry = plain_entry(plain, table, (unsigned)index, at);
-		if (!entry.is_table)
-			return 0;
-		table = entry.gpa;
-	}
-	return plain_has(plain, table) ? table : 0;
+	uint64_t used = builder.used, first_roots[COUNT(new_roots)];
+	struct mote__pt_range range = {rebuilt_tables, TABLES_GPA, used};
+	struct finder unused;
+	memcpy(rebuilt_tables, new_tables, used);
+	memcpy(first_roots, new_roots, sizeof first_roots);
+	struct mote__rebuild r = rebuild_of(first->format, first->root_count, &unused);
+	r.tables = (struct mote__pt_memory){&range, mote__pt_range_table};
+	r.roots = first_roots;
+	r.find = find_stored;
+	r.spans = first->spans;
+	r.span_count = first->span_count;
+	r.mappings = first->mappings;
+	r.mapping_count = first->mapping_count;
+	r.large = first->large;
+	r.leaves_max = 1 << 26;
+	/* A table that became a large page has one in each of its places. */
+	uint64_t leaves = first->leaves_kept + first->leaves_stored + first->leaves_zero;
+	return mote__rebuild(&r) == MOTE__PT_OK && builder.used == used &&
+	       memcmp(new_tables, rebuilt_tables, used) == 0 &&
+	       memcmp(new_roots, first_roots, r.root_count * sizeof *new_roots) == 0 &&
+	       (r.large ? r.leaves_kept >= leaves : r.leaves_kept == leaves) && r.page_count == 0;
 }
 
 #endif

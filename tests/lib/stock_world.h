@@ -7,6 +7,8 @@
 #ifndef MOTE_TESTS_STOCK_WORLD_H
 #define MOTE_TESTS_STOCK_WORLD_H
 
+#include "core/vcpu.h"
+#include "page_shapes.h"
 #include "world.h"
 
 #define PAGE 4096ull
@@ -19,9 +21,10 @@
 #define USER     0x004ull
 #define NX       (1ull << 63)
 #define FLAGS    (NX | 0xFFFull)
-/* Addresses that nothing else has, 512 GiB apart, and the end of guest physical memory. */
-#define SPACE(n) ((uint64_t)(n) << 39)
-#define GPA_END  0x1000000000ull
+/* Addresses that nothing else has: of entry n of a root, 512 GiB or 4 MiB apart. */
+#define SPACE(n) ((uint64_t)(n)*shape_bytes(stock_shape, stock_shape->levels))
+/* The end of guest physical memory. */
+#define GPA_END (w.snapshot->layout.family->physical_end)
 /* Its image's data: copy-on-write, zero from page 2 on. */
 #define DATA_BYTES (20 * PAGE)
 #define DATA(n)    (TINY_DATA_GVA + (n)*PAGE)
@@ -29,7 +32,8 @@
 typedef void (*stock_act)(struct double_machine *m);
 
 static struct world w;
-static stock_act act; /* what the guest does in its next call */
+static stock_act act;                                /* what the guest does in its next call */
+static const struct shape *stock_shape = &shapes[0]; /* of the guest's tables */
 
 static void stock_answer(struct double_machine *m, struct mote__exit *exit)
 {
@@ -43,13 +47,46 @@ static void stock_answer(struct double_machine *m, struct mote__exit *exit)
 
 static const struct double_guest stock_guest = {NULL, stock_answer, NULL};
 
-/* A sandbox that is ready. */
-static inline void stock_ready(const struct mote_snapshot_options *options)
+/* A guest of 32 bits with large pages has set CR4.PSE. */
+static inline void stock_set_pse(void)
 {
-	const struct tiny_options image = {.data_bytes = DATA_BYTES};
+	if (stock_shape->format == &mote__pt_i686_large)
+		w.machine->special.cr4 |= 0x10;
+}
+
+/* A sandbox that is ready, with a guest whose tables have a shape. */
+static inline void stock_ready_in(const struct shape *shape,
+				  const struct mote_snapshot_options *options)
+{
+	const struct tiny_options image = {.data_bytes = DATA_BYTES,
+					   .bits = shape->levels == 4 ? 64 : 32};
+	stock_shape = shape;
 	world_make_of(&w, &image, options, &stock_guest);
 	world_sandbox(&w, NULL);
 	OK(&w, mote_sandbox_start(w.sandbox, 0, &w.err));
+	stock_set_pse();
+}
+
+static inline void stock_ready(const struct mote_snapshot_options *options)
+{
+	stock_ready_in(&shapes[0], options);
+}
+
+/* A test whose body runs with a guest of each format. */
+#define TEST_FORMATS(what)                                                       \
+	static void in_format_##what(const struct shape *shape);                 \
+	TEST(what)                                                               \
+	{                                                                        \
+		for (const struct shape *shape = shapes; shape->format; shape++) \
+			in_format_##what(shape);                                 \
+	}                                                                        \
+	static void in_format_##what(const struct shape *shape)
+
+/* Low bits above, and NX, as the format of the guest has them. */
+static inline uint64_t bits_of(uint64_t entry)
+{
+	const uint64_t lacking = stock_shape->no_execute ? 0 : NX | 0x40;
+	return entry & ~lacking;
 }
 
 /* Let the guest do something. */
@@ -118,26 +155,56 @@ static inline uint64_t root_of(const struct double_machine *m)
 
 static inline unsigned index_of(uint64_t gva, unsigned level)
 {
-	return (unsigned)(gva >> (12 + 9 * (level - 1)) & 511);
+	return (unsigned)(gva / shape_bytes(stock_shape, level) % shape_entries(stock_shape));
 }
 
-/* The place of the entry for gva in the table of a level; tables above are made. */
+/* Entry index of a table, in any format; one of 4 bytes takes the lower half. */
+static inline uint64_t get_entry(const struct double_machine *m, uint64_t table, unsigned index)
+{
+	uint64_t entry = 0;
+	const size_t bytes = stock_shape->entry_bytes;
+	memcpy(&entry, (const char *)words_at(m, table) + index * bytes, bytes);
+	return entry;
+}
+
+static inline void put_entry(const struct double_machine *m, uint64_t table, unsigned index,
+			     uint64_t entry)
+{
+	const size_t bytes = stock_shape->entry_bytes;
+	memcpy((char *)words_at(m, table) + index * bytes, &entry, bytes);
+}
+
+/* The table of a level for gva, in any format; tables that lack are made. */
+static inline uint64_t table_at(const struct double_machine *m, uint64_t root, uint64_t gva,
+				unsigned level, uint64_t link)
+{
+	for (unsigned at = stock_shape->levels; at > level; at--) {
+		if (!get_entry(m, root, index_of(gva, at)))
+			put_entry(m, root, index_of(gva, at), new_page(m, 0) | link);
+		root = get_entry(m, root, index_of(gva, at)) & stock_shape->address;
+	}
+	return root;
+}
+
+/* Make the entry for gva in a table of a level. */
+static inline void set_entry(const struct double_machine *m, uint64_t root, uint64_t gva,
+			     unsigned level, uint64_t link, uint64_t entry)
+{
+	put_entry(m, table_at(m, root, gva, level, link), index_of(gva, level), entry);
+}
+
+/* The place of the entry for gva in the table of a level of x86-64; tables above are made. */
 static inline uint64_t *entry_at(const struct double_machine *m, uint64_t root, uint64_t gva,
 				 unsigned level, uint64_t link)
 {
-	for (unsigned at = 4; at > level; at--) {
-		uint64_t *entry = &words_at(m, root)[index_of(gva, at)];
-		if (!*entry)
-			*entry = new_page(m, 0) | link;
-		root = *entry & 0x000FFFFFFFFFF000;
-	}
-	return &words_at(m, root)[index_of(gva, level)];
+	CHECK_EQ(stock_shape->entry_bytes, sizeof(uint64_t));
+	return &words_at(m, table_at(m, root, gva, level, link))[index_of(gva, level)];
 }
 
 static inline void map_page(const struct double_machine *m, uint64_t root, uint64_t gva,
 			    uint64_t entry)
 {
-	*entry_at(m, root, gva, 1, LINK) = entry;
+	set_entry(m, root, gva, 1, LINK, entry);
 }
 
 /* Another address space, which has what this one has. */
@@ -159,7 +226,10 @@ static inline const void *view_table(const void *cookie, uint64_t gpa, uint64_t 
 static inline bool view(const struct double_machine *m, uint64_t root, uint64_t gva,
 			struct mote__pt_translation *t)
 {
-	const struct mote__pt_space space = {&mote__pt_x86_64, {m, view_table}, root};
+	const unsigned bits = stock_shape->levels == 4 ? 64 : 32;
+	const struct mote__pt_format *format = mote__special_format(&m->special, bits);
+	const struct mote__pt_space space = {format, {m, view_table}, root};
+	CHECK(format != NULL);
 	return mote__pt_translate(&space, gva, t) == MOTE__PT_OK;
 }
 

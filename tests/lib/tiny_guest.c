@@ -101,14 +101,16 @@ struct tiny_image tiny_guest(const struct tiny_options *options)
 	const struct tiny_options *o = options;
 	uint64_t load_gva = o->is_fixed ? o->base_va : TINY_GVA;
 	uint64_t tables_va = 0;
-	elf_maker_guest(&maker, 64, o->is_fixed ? ET_EXEC : ET_DYN, o->base_va);
+	unsigned bits = o->bits ? o->bits : 64;
+	elf_maker_guest(&maker, bits, o->is_fixed ? ET_EXEC : ET_DYN, o->base_va);
 	if (o->data_bytes)
 		maker.headers[ELF_MAKER_DATA].p_memsz = o->data_bytes;
 	if (o->export_count + o->import_count)
 		tables_va = add_tables(o, load_gva, &image);
 	if (o->is_confined)
 		add_note(o, tables_va, &image);
-	add_symbols(o->base_va);
+	if (bits == 64)
+		add_symbols(o->base_va);
 	elf_maker_finish(&maker);
 	image.bytes = maker.bytes;
 	image.len = maker.len;

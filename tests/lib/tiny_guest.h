@@ -33,6 +33,7 @@ struct tiny_function {
 /** What is wanted; zero means default. */
 struct tiny_options {
 	bool is_confined;
+	unsigned bits;       /* 32; default 64 */
 	bool is_fixed;       /* ET_EXEC, linked at base_va */
 	uint64_t base_va;    /* default 0 */
 	uint64_t data_bytes; /* of the data segment, with zeros; default 0x1801 */

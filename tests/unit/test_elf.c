@@ -78,6 +78,9 @@ TEST(elf__accepts_32_bit_images)
 	start(32, ET_EXEC, 0x8048000);
 	CHECK_PARSES();
 	CHECK_EQ(elf.load_gva, 0x8048000);
+	start(32, ET_EXEC, 0xC0000000); /* there is no lower half */
+	CHECK_PARSES();
+	CHECK_EQ(elf.entry_gva, 0xC0000000 + ELF_MAKER_ENTRY_VA);
 }
 
 TEST(elf__rounds_an_unaligned_base_down_to_its_page)
@@ -183,6 +186,8 @@ TEST(elf__refuses_other_machines)
 	CHECK_REFUSED(parse_patched(18, 2, EM_386), "machine 3 at offset 18 of a 64-bit file");
 	start(32, ET_DYN, 0);
 	CHECK_REFUSED(parse_patched(18, 2, EM_X86_64), "machine 62 at offset 18 of a 32-bit file");
+	start(32, ET_DYN, 0);
+	CHECK_REFUSED(parse_patched(18, 2, EM_ARM), "machine 40 at offset 18 of a 32-bit file");
 }
 
 TEST(elf__refuses_other_types)
@@ -411,6 +416,8 @@ TEST(elf__keeps_executables_off_page_0_and_the_upper_half)
 	CHECK_REFUSED(parse(), "outside the addresses for guests");
 	start(64, ET_EXEC, 0xffff800000000000);
 	CHECK_REFUSED(parse(), "outside the addresses for guests");
+	start(32, ET_EXEC, 0);
+	CHECK_REFUSED(parse(), "image is linked at 0x0 to 0x3801");
 	start(64, ET_DYN, 0xffffffff80000000);
 	CHECK_PARSES();
 	CHECK_EQ(elf.load_gva, 0x1000);

@@ -178,6 +178,115 @@ TEST(elf_load__refuses_relative_relocations_without_addend)
 	CHECK_REFUSED(load(), "DT_REL relocation 0 at address 0x2100: unsupported x86_64");
 }
 
+/* ---- DT_REL of 32-bit images: the addend is in the place ---- */
+
+/* A 32-bit guest whose table of relocations is DT_REL, with count entries; all are R_386_NONE. */
+static void start_rel(unsigned type, uint64_t base_va, unsigned count)
+{
+	start(32, type, base_va);
+	memset(maker.bytes + maker.dynamic_offset, 0, (size_t)ELF_MAKER_DYNAMIC * 8);
+	elf_maker_dynamic(&maker, DT_REL, base_va + maker.rela_offset);
+	elf_maker_dynamic(&maker, DT_RELSZ, count * sizeof(Elf32_Rel));
+	elf_maker_dynamic(&maker, DT_RELENT, sizeof(Elf32_Rel));
+}
+
+static void put_rel(unsigned i, uint32_t va, uint32_t info)
+{
+	const Elf32_Rel rel = {.r_offset = va, .r_info = info};
+	memcpy(maker.bytes + maker.rela_offset + i * sizeof rel, &rel, sizeof rel);
+}
+
+/* What the file has at an address of the data segment, from its base. */
+static void put_data(uint32_t offset, uint32_t value)
+{
+	size_t at = maker.headers[ELF_MAKER_DATA].p_offset + (offset - ELF_MAKER_DATA_VA);
+	memcpy(maker.bytes + at, &value, sizeof value);
+}
+
+TEST(elf_load__adds_to_what_stands_in_a_32_bit_image)
+{
+	start_rel(ET_DYN, 0, 4);
+	put_data(0x2100, 0x1010);
+	put_data(0x2106, 0xFFFFFFF8); /* unaligned; wraps */
+	put_rel(0, 0x2100, R_386_RELATIVE);
+	put_rel(1, 0x2106, R_386_RELATIVE);
+	put_rel(2, 0x3000, R_386_RELATIVE); /* behind the file's bytes: zero stands there */
+	put_rel(3, 0x37FD, R_386_RELATIVE); /* the last four bytes */
+	CHECK_EQ(load(), MOTE_OK);
+	CHECK_EQ((uint32_t)word_at(0x2100), 0x2010);
+	CHECK_EQ(image[0x2104], 0x05);
+	CHECK_EQ((uint32_t)word_at(0x2106), 0x0FF8);
+	CHECK_EQ(image[0x210A], 0x0B);
+	CHECK_EQ((uint32_t)word_at(0x3000), 0x1000);
+	CHECK_EQ(image[0x3004], 0);
+	CHECK_EQ(image[0x37FD] | image[0x37FE] << 8, 0x1000);
+}
+
+TEST(elf_load__relocates_a_32_bit_pie_with_a_base)
+{
+	start_rel(ET_DYN, 0xC0000000, 1);
+	put_data(0x2100, 0xC0001010);
+	put_rel(0, 0xC0002100, R_386_RELATIVE);
+	CHECK_EQ(load(), MOTE_OK);
+	CHECK_EQ((uint32_t)word_at(0x2100), 0x2010);
+	/* An executable stays where it is. */
+	start_rel(ET_EXEC, 0xC0000000, 1);
+	put_data(0x2100, 0xC0001010);
+	put_rel(0, 0xC0002100, R_386_RELATIVE);
+	CHECK_EQ(load(), MOTE_OK);
+	CHECK_EQ((uint32_t)word_at(0x2100), 0xC0001010);
+}
+
+TEST(elf_load__refuses_places_outside_a_32_bit_image)
+{
+	static const uint32_t places[] = {0x37FE, 0x3801, 0x10000, 0xFFFFFFFC, 0xFFFFFFFF};
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+		start_rel(ET_DYN, 0, 2);
+		put_rel(1, places[i], R_386_RELATIVE);
+		CHECK_REFUSED(load(), "DT_REL relocation 1: address 0x");
+		CHECK_HAS(err.message, "is outside the image, 0x3801 bytes at 0x0");
+	}
+	start_rel(ET_DYN, 0x40000000, 1);
+	put_rel(0, 0x3FFFFFFE, R_386_RELATIVE);
+	CHECK_REFUSED(load(), "address 0x3ffffffe is outside the image");
+}
+
+TEST(elf_load__refuses_other_relocations_of_32_bit_images)
+{
+	static const uint32_t types[] = {R_386_32, R_386_PC32, R_386_GLOB_DAT, R_386_JMP_SLOT,
+					 R_386_IRELATIVE};
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+		start_rel(ET_DYN, 0, 2);
+		put_rel(1, 0x2100, types[i]);
+		CHECK_REFUSED(load(), "DT_REL relocation 1 at address 0x2100: unsupported i386");
+	}
+	/* The number of a symbol is above the type's 8 bits. */
+	start_rel(ET_DYN, 0, 1);
+	put_data(0x2100, 0x1010);
+	put_rel(0, 0x2100, 7u << 8 | R_386_RELATIVE);
+	CHECK_EQ(load(), MOTE_OK);
+	CHECK_EQ((uint32_t)word_at(0x2100), 0x2010);
+	start_rel(ET_DYN, 0, 1);
+	put_rel(0, 0xFFFFFFFF, 7u << 8 | R_386_NONE);
+	CHECK_EQ(load(), MOTE_OK);
+}
+
+TEST(elf_load__wants_32_bit_entries_of_relocations)
+{
+	start_rel(ET_DYN, 0, 1);
+	elf_maker_dynamic(&maker, DT_RELENT, 16);
+	CHECK_REFUSED(parse(), "an entry of DT_REL has 16 bytes, not 8");
+	start_rel(ET_DYN, 0, 1);
+	elf_maker_dynamic(&maker, DT_RELSZ, 12);
+	CHECK_REFUSED(parse(), "0xc bytes of DT_REL are not a multiple of 8");
+	start_rel(ET_DYN, 0, 1);
+	elf_maker_dynamic(&maker, DT_REL, 0xFFFFFFFC);
+	CHECK_REFUSED(parse(), "are not in one segment of the file");
+	start_rel(ET_DYN, 0, 1);
+	elf_maker_dynamic(&maker, DT_RELSZ, 0xFFFFFFF8);
+	CHECK_REFUSED(parse(), "are not in one segment of the file");
+}
+
 TEST(elf_load__refuses_procedure_linkage)
 {
 	uint64_t entry[2] = {0x2100, R_X86_64_JUMP_SLOT};

@@ -504,6 +504,9 @@ TEST(elf_note__refuses_a_confinement_note_of_32_bits)
 	elf_maker_guest(&maker, 32, ET_DYN, 0);
 	add_segment_note(8, "mote", 1, &desc, sizeof desc);
 	CHECK_REFUSED(parse(), "only 64-bit images can be confined");
+	elf_maker_guest(&maker, 32, ET_EXEC, 0x8048000);
+	add_section_note(".note.mote", 8, "mote", 1, &desc, sizeof desc);
+	CHECK_REFUSED(parse(), "only 64-bit images can be confined");
 }
 
 TEST(elf_note__refuses_a_confinement_note_that_ends_outside)

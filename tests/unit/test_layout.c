@@ -8,6 +8,7 @@
 #include "core/confined.h"
 #include "tiny_guest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define PAGE       4096ull
@@ -26,7 +27,7 @@ static struct mote__layout_config config_for(const struct tiny_options *options)
 	image = tiny_guest(options);
 	CHECK_EQ(mote__elf_parse(image.bytes, image.len, &elf, &err), MOTE_OK);
 	return (struct mote__layout_config){
-		.family = mote__family_find(0, 64),
+		.family = mote__family_find(0, elf.bits),
 		.is_confined = options->is_confined,
 		.input_bytes = 0x4000,
 		.output_bytes = 0x4000,
@@ -37,9 +38,14 @@ static struct mote__layout_config config_for(const struct tiny_options *options)
 	};
 }
 
+static struct mote__layout_config stock_of(unsigned bits)
+{
+	return config_for(&(struct tiny_options){.bits = bits});
+}
+
 static struct mote__layout_config stock(void)
 {
-	return config_for(&(struct tiny_options){0});
+	return stock_of(64);
 }
 
 static struct mote__layout_config confined(void)
@@ -96,7 +102,8 @@ static struct mote__pt_space space(struct mote__pt_range *range)
 {
 	*range = (struct mote__pt_range){tables, layout.scratch_gpa + layout.tables_offset,
 					 layout.tables_bytes};
-	return (struct mote__pt_space){&mote__pt_x86_64, {range, mote__pt_range_table}, range->gpa};
+	return (struct mote__pt_space){
+		layout.family->format, {range, mote__pt_range_table}, range->gpa};
 }
 
 /* The leaf for gva, 0 where there is none. */
@@ -110,96 +117,200 @@ static uint64_t leaf(uint64_t gva)
 
 /* ---- stock ----------------------------------------------------------------------------------- */
 
+/* guest-abi 1.1 to 1.3 and 4, for default sizes: input and output 0x4000, heap 0x20000, scratch
+ * 0x48000. */
+static const struct abi {
+	uint32_t bits;
+	uint64_t region_max, physical_end, gva_end, physical_bits;
+	uint64_t tables;                       /* of the worked example */
+	uint64_t scratch_gpa, scratch_gva;     /* of it */
+	uint64_t tables_gpa, first_gpa;        /* its tables, and the first free frame */
+	uint64_t frames;                       /* and how many there are */
+	uint64_t read_only, writable, cow, nx; /* low bits of leaves, and what forbids execution */
+	uint64_t table;                        /* low bits of an entry of the root */
+	unsigned entries, entry_bytes;
+	const struct mote__pt_format *format;
+} abis[] = {
+	{.bits = 64,
+	 .region_max = REGION_MAX,
+	 .physical_end = 0x1000000000,
+	 .gva_end = 0xFFFFFFFFFFFFF000,
+	 .physical_bits = 36,
+	 .tables = 7,
+	 .scratch_gpa = 0xFFFFB8000,
+	 .scratch_gva = 0xFFFFFFFFFFFB7000,
+	 .tables_gpa = 0xFFFFC0000,
+	 .first_gpa = 0xFFFFC7000,
+	 .frames = 54,
+	 .read_only = 0x061,
+	 .writable = 0x063,
+	 .cow = 0x261,
+	 .nx = 1ull << 63,
+	 .table = 0x023,
+	 .entries = 512,
+	 .entry_bytes = 8,
+	 .format = &mote__pt_x86_64},
+	{.bits = 32,
+	 .region_max = 0x70000000, /* so that both regions fit below the end */
+	 .physical_end = 0xFEE00000,
+	 .gva_end = 0x100000000,
+	 .physical_bits = 32,
+	 .tables = 3,
+	 .scratch_gpa = 0xFEDB8000,
+	 .scratch_gva = 0xFFFB8000,
+	 .tables_gpa = 0xFEDC0000,
+	 .first_gpa = 0xFEDC3000,
+	 .frames = 58,
+	 .read_only = 0x021,
+	 .writable = 0x023,
+	 .cow = 0x221,
+	 .nx = 0,
+	 .table = 0x027,
+	 .entries = 1024,
+	 .entry_bytes = 4,
+	 .format = &mote__pt_i686_large},
+	{0}, /* ends a loop over all */
+};
+
 TEST(layout__family_s_has_the_constants_of_the_abi)
 {
-	const struct mote__family *s = mote__family_find(MOTE_FAMILY_S, 64);
-	CHECK(s == mote__family_find(0, 64));
-	CHECK(mote__family_find(2, 64) == NULL);
-	CHECK_EQ(s->base_gpa, 0x1000);
-	CHECK_EQ(s->physical_end - 1, 0xFFFFFFFFF);
-	CHECK_EQ(s->scratch_gva_end, 0xFFFFFFFFFFFFF000);
-	CHECK_EQ(s->peb_bytes, 64);
-	CHECK_EQ(s->physical_bits, 36);
-	CHECK_EQ(s->region_bytes_max, REGION_MAX);
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		const struct mote__family *s = mote__family_find(MOTE_FAMILY_S, abi->bits);
+		CHECK(s && s == mote__family_find(0, abi->bits));
+		CHECK(mote__family_find(2, abi->bits) == NULL);
+		CHECK_STR(s->name, "S");
+		CHECK_EQ(s->bits, abi->bits);
+		CHECK(s->format == abi->format);
+		CHECK_EQ(s->base_gpa, 0x1000);
+		CHECK_EQ(s->physical_end, abi->physical_end);
+		CHECK_EQ(s->scratch_gva_end, abi->gva_end);
+		CHECK_EQ(s->peb_bytes, 64);
+		CHECK_EQ(s->physical_bits, abi->physical_bits);
+		CHECK_EQ(s->region_bytes_max, abi->region_max);
+		CHECK_EQ(s->runtime_pages, 12);
+		CHECK_EQ(s->kept_pages, 3);
+		CHECK_EQ(s->word_size, 0x08);
+		CHECK_EQ(s->word_next, 0x10);
+		CHECK_EQ(s->word_tables, 0x18);
+		CHECK_EQ(s->word_generation, 0x20);
+		CHECK_EQ(s->exception_stack, 0x30);
+		bool is_wide = abi->bits == 64;
+		CHECK_EQ(s->reserved_first, is_wide ? 0xFFFF800000000000 : 0);
+		CHECK_EQ(s->reserved_last, is_wide ? 0xFFFF80FFFFFFFFFF : 0);
+	}
+	CHECK(mote__family_find(0, 16) == NULL);
 }
 
 TEST(layout__worked_example_of_the_abi)
 {
-	const struct mote__layout_config c = stock();
-	MAKES(&c);
-	CHECK_EQ(layout.scratch_gpa, 0xFFFFB8000);
-	CHECK_EQ(layout.scratch_gva, 0xFFFFFFFFFFFB7000);
-	CHECK_EQ(layout.tables_bytes / PAGE, 7);
-	CHECK_EQ(layout.scratch_gpa + layout.tables_offset, 0xFFFFC0000);
-	CHECK_EQ(layout.scratch_gpa + layout.frames_offset, 0xFFFFC7000);
-	CHECK_EQ(layout.frame_count, 54);
-	/* The last one that the allocator hands out. */
-	CHECK_EQ(layout.scratch_gpa + layout.frames_offset + 53 * PAGE, 0xFFFFFC000);
-	CHECK_EQ(layout.input_gva, layout.scratch_gva);
-	CHECK_EQ(layout.output_gva, layout.scratch_gva + 0x4000);
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		const struct mote__layout_config c = stock_of(abi->bits);
+		MAKES(&c);
+		CHECK_EQ(layout.scratch_gpa, abi->scratch_gpa);
+		CHECK_EQ(layout.scratch_gva, abi->scratch_gva);
+		CHECK_EQ(layout.tables_bytes / PAGE, abi->tables);
+		CHECK_EQ(layout.scratch_gpa + layout.tables_offset, abi->tables_gpa);
+		CHECK_EQ(layout.scratch_gpa + layout.frames_offset, abi->first_gpa);
+		CHECK_EQ(layout.frame_count, abi->frames);
+		/* The last one that the allocator hands out. */
+		CHECK_EQ(abi->first_gpa + (abi->frames - 1) * PAGE, abi->physical_end - 4 * PAGE);
+		CHECK_EQ(layout.input_gva, layout.scratch_gva);
+		CHECK_EQ(layout.output_gva, layout.scratch_gva + 0x4000);
+	}
 }
 
 TEST(layout__parts_of_a_stock_guest_follow_one_another)
 {
-	struct mote__layout_config c = stock();
-	c.heap_bytes = 0x20001;
-	c.init_bytes = 5;
-	MAKES(&c);
-	/* The image has 0x3801 bytes. */
-	CHECK_EQ(layout.image_gva, 0x1000);
-	CHECK_EQ(layout.image_bytes, 0x4000);
-	CHECK_EQ(layout.peb_gva, 0x5000);
-	CHECK_EQ(layout.heap_gva, 0x6000);
-	CHECK_EQ(layout.heap_bytes, 0x20001);
-	CHECK_EQ(layout.init_gva, 0x6000 + 0x21000);
-	CHECK_EQ(layout.init_bytes, 5);
-	CHECK_EQ(layout.snapshot_bytes, 0x6000 + 0x22000 - 0x1000);
-	CHECK_EQ(layout.part_count, 5);
-	CHECK_EQ(part("init data")->bytes, PAGE);
-	CHECK_EQ(part("scratch")->bytes, 0x48000);
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		struct mote__layout_config c = stock_of(abi->bits);
+		c.heap_bytes = 0x20001;
+		c.init_bytes = 5;
+		MAKES(&c);
+		/* The image has 0x3801 bytes. */
+		CHECK_EQ(layout.image_gva, 0x1000);
+		CHECK_EQ(layout.image_bytes, 0x4000);
+		CHECK_EQ(layout.peb_gva, 0x5000);
+		CHECK_EQ(layout.heap_gva, 0x6000);
+		CHECK_EQ(layout.heap_bytes, 0x20001);
+		CHECK_EQ(layout.init_gva, 0x6000 + 0x21000);
+		CHECK_EQ(layout.init_bytes, 5);
+		CHECK_EQ(layout.snapshot_bytes, 0x6000 + 0x22000 - 0x1000);
+		CHECK_EQ(layout.part_count, 5);
+		CHECK_EQ(part("init data")->bytes, PAGE);
+		CHECK_EQ(part("scratch")->bytes, 0x48000);
+	}
+}
+
+static uint64_t root_entry(const struct abi *abi, unsigned index)
+{
+	uint64_t entry = 0;
+	memcpy(&entry, tables + (size_t)index * abi->entry_bytes, abi->entry_bytes);
+	return entry;
 }
 
 TEST(layout__entries_of_a_stock_guest_are_those_of_the_abi)
 {
-	struct mote__layout_config c = stock();
-	c.init_bytes = 5;
-	MAKES(&c);
-	build();
-	CHECK_EQ(leaf(0x1000), 0x1000 | 0x261);
-	CHECK_EQ(leaf(0x4000), 0x4000 | 0x261);
-	CHECK_EQ(leaf(0x5000), 1ull << 63 | 0x5000 | 0x061);
-	CHECK_EQ(leaf(0x6000), 1ull << 63 | 0x6000 | 0x261);
-	CHECK_EQ(leaf(0x26000), 1ull << 63 | 0x26000 | 0x061);
-	CHECK_EQ(leaf(0x27000), 0);
-	CHECK_EQ(leaf(0), 0);
-	CHECK_EQ(leaf(0xFFFFFFFFFFFB7000), 1ull << 63 | 0xFFFFB8000 | 0x063);
-	CHECK_EQ(leaf(0xFFFFFFFFFFFFE000), 1ull << 63 | 0xFFFFFF000 | 0x063);
-	CHECK_EQ(leaf(0xFFFFFFFFFFFFF000), 0);
-	/* The root: a table entry is 0x023. */
-	uint64_t root[512];
-	memcpy(root, tables, sizeof root);
-	CHECK_EQ(root[0] & 0xFFF, 0x023);
-	CHECK_EQ(root[511] & 0xFFF, 0x023);
-	for (unsigned i = 1; i < 511; i++)
-		CHECK_EQ(root[i], 0);
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		struct mote__layout_config c = stock_of(abi->bits);
+		c.init_bytes = 5;
+		MAKES(&c);
+		build();
+		CHECK_EQ(leaf(0x1000), 0x1000 | abi->cow);
+		CHECK_EQ(leaf(0x4000), 0x4000 | abi->cow);
+		CHECK_EQ(leaf(0x5000), abi->nx | 0x5000 | abi->read_only);
+		CHECK_EQ(leaf(0x6000), abi->nx | 0x6000 | abi->cow);
+		CHECK_EQ(leaf(0x26000), abi->nx | 0x26000 | abi->read_only);
+		CHECK_EQ(leaf(0x27000), 0);
+		CHECK_EQ(leaf(0), 0);
+		CHECK_EQ(leaf(abi->scratch_gva - PAGE), 0);
+		CHECK_EQ(leaf(abi->scratch_gva), abi->nx | abi->scratch_gpa | abi->writable);
+		CHECK_EQ(leaf(abi->gva_end - PAGE),
+			 abi->nx | (abi->physical_end - PAGE) | abi->writable);
+		CHECK_EQ(leaf(abi->gva_end), 0);
+		CHECK_EQ(root_entry(abi, 0) & 0xFFF, abi->table);
+		CHECK_EQ(root_entry(abi, abi->entries - 1) & 0xFFF, abi->table);
+		for (unsigned i = 1; i < abi->entries - 1; i++)
+			CHECK_EQ(root_entry(abi, i), 0);
+	}
+}
+
+TEST(layout__snapshots_keep_all_but_the_reserved_range_and_scratch)
+{
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		const struct mote__layout_config c = stock_of(abi->bits);
+		struct mote__pt_span spans[2];
+		MAKES(&c);
+		uint32_t count = mote__layout_spans(&layout, spans);
+		CHECK_EQ(count, abi->bits == 64 ? 2 : 1);
+		CHECK_EQ(spans[0].first, 0);
+		CHECK_EQ(spans[count - 1].last, abi->scratch_gva - 1);
+		if (count == 2) {
+			CHECK_EQ(spans[0].last, 0x7FFFFFFFFFFF);
+			CHECK_EQ(spans[1].first, 0xFFFF810000000000);
+		}
+	}
 }
 
 TEST(layout__access_of_init_data)
 {
 	static const struct {
 		uint32_t access;
-		uint64_t bits;
-	} rows[] = {{MOTE_READ, 1ull << 63 | 0x061},
-		    {MOTE_READ | MOTE_EXECUTE, 0x061},
-		    {MOTE_READ | MOTE_WRITE, 1ull << 63 | 0x261},
-		    {MOTE_READ | MOTE_WRITE | MOTE_EXECUTE, 0x261}};
-	for (size_t i = 0; i < 4; i++) {
-		struct mote__layout_config c = stock();
-		c.init_bytes = 1;
-		c.init_access = rows[i].access;
-		MAKES(&c);
-		build();
-		CHECK_EQ(leaf(layout.init_gva), layout.init_gpa | rows[i].bits);
+		bool is_executable, is_cow;
+	} rows[] = {{MOTE_READ, false, false},
+		    {MOTE_READ | MOTE_EXECUTE, true, false},
+		    {MOTE_READ | MOTE_WRITE, false, true},
+		    {MOTE_READ | MOTE_WRITE | MOTE_EXECUTE, true, true}};
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		for (size_t i = 0; i < 4; i++) {
+			struct mote__layout_config c = stock_of(abi->bits);
+			c.init_bytes = 1;
+			c.init_access = rows[i].access;
+			MAKES(&c);
+			build();
+			uint64_t bits = (rows[i].is_cow ? abi->cow : abi->read_only) |
+					(rows[i].is_executable ? 0 : abi->nx);
+			CHECK_EQ(leaf(layout.init_gva), layout.init_gpa | bits);
+		}
 	}
 }
 
@@ -275,57 +386,125 @@ TEST(layout__limits_of_buffers)
 	}
 }
 
+/* The message of the last refusal has all of what snprintf() makes of this. */
+#define CHECK_SAYS(...)                                     \
+	do {                                                \
+		char text_[200];                            \
+		snprintf(text_, sizeof text_, __VA_ARGS__); \
+		CHECK_HAS(err.message, text_);              \
+	} while (0)
+
 TEST(layout__limits_of_the_heap)
 {
-	struct mote__layout_config c = stock();
-	/* Image, PEB and heap fill the region to its last page; scratch holds the tables. */
-	c.heap_bytes = REGION_MAX - 0x5000;
-	c.scratch_bytes = 64u << 20;
-	MAKES(&c);
-	CHECK_EQ(layout.snapshot_bytes, REGION_MAX);
-	c.heap_bytes++;
-	REFUSES(&c, MOTE_ETOOBIG, "heap_bytes of 0x3ffffa001 bytes: guest memory would exceed");
-	c.heap_bytes = REGION_MAX + 1;
-	REFUSES(&c, MOTE_EINVAL, "heap_bytes is 0x3fffff001, limits are 0x0 to");
-	c.heap_bytes = 0;
-	MAKES(&c);
-	CHECK(part("heap") == NULL);
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		const unsigned long long max = abi->region_max;
+		struct mote__layout_config c = stock_of(abi->bits);
+		/* Image, PEB and heap fill the region to its last page; scratch holds the tables.
+		 */
+		c.heap_bytes = max - 0x5000;
+		c.scratch_bytes = 64u << 20;
+		MAKES(&c);
+		CHECK_EQ(layout.snapshot_bytes, max);
+		c.heap_bytes++;
+		CHECK_EQ(make(&c), MOTE_ETOOBIG);
+		CHECK_SAYS("heap_bytes of 0x%llx bytes: guest memory would exceed 0x%llx bytes",
+			   max - 0x4FFF, max);
+		c.heap_bytes = max;
+		CHECK_EQ(make(&c), MOTE_ETOOBIG);
+		c.heap_bytes = max + 1;
+		CHECK_EQ(make(&c), MOTE_EINVAL);
+		CHECK_SAYS("heap_bytes is 0x%llx, limits are 0x0 to 0x%llx", max + 1, max);
+		c.heap_bytes = 0;
+		MAKES(&c);
+		CHECK(part("heap") == NULL);
+	}
 }
 
 TEST(layout__limits_of_init_data)
 {
-	struct mote__layout_config c = stock();
-	c.scratch_bytes = 64u << 20;
-	c.init_bytes = REGION_MAX - 0x25000;
-	MAKES(&c);
-	c.init_bytes++;
-	REFUSES(&c, MOTE_ETOOBIG, "init data of 0x3fffda001 bytes: guest memory would exceed");
-	c.init_bytes = UINT64_MAX;
-	REFUSES(&c, MOTE_ETOOBIG, "init data of 0xffffffffffffffff bytes");
-	c.init_bytes = 0;
-	MAKES(&c);
-	CHECK(part("init data") == NULL);
-	CHECK_EQ(layout.init_gva, 0x26000);
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		const unsigned long long max = abi->region_max;
+		struct mote__layout_config c = stock_of(abi->bits);
+		c.scratch_bytes = 64u << 20;
+		c.init_bytes = max - 0x25000;
+		MAKES(&c);
+		c.init_bytes++;
+		CHECK_EQ(make(&c), MOTE_ETOOBIG);
+		CHECK_SAYS("init data of 0x%llx bytes: guest memory would exceed", max - 0x24FFF);
+		c.init_bytes = UINT64_MAX;
+		REFUSES(&c, MOTE_ETOOBIG, "init data of 0xffffffffffffffff bytes");
+		c.init_bytes = 0;
+		MAKES(&c);
+		CHECK(part("init data") == NULL);
+		CHECK_EQ(layout.init_gva, 0x26000);
+	}
 }
 
 TEST(layout__limits_of_scratch)
 {
-	struct mote__layout_config c = stock();
-	/* 8 pages of buffers, 12 for the runtime, 7 tables. */
-	c.scratch_bytes = 0x1B000;
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		const unsigned long long max = abi->region_max;
+		struct mote__layout_config c = stock_of(abi->bits);
+		/* 8 pages of buffers, 12 for the runtime, the tables. */
+		const unsigned long long min = (8 + 12 + abi->tables) * PAGE;
+		c.scratch_bytes = min;
+		MAKES(&c);
+		CHECK_EQ(layout.frame_count, 12 - 3);
+		c.scratch_bytes = min - PAGE;
+		CHECK_EQ(make(&c), MOTE_ETOOBIG);
+		CHECK_SAYS("scratch_bytes is 0x%llx, limits are 0x%llx to 0x%llx", min - PAGE, min,
+			   max);
+		c.scratch_bytes = 0x13000;
+		REFUSES(&c, MOTE_ETOOBIG, "scratch_bytes is 0x13000, limits are 0x14000 to");
+		c.scratch_bytes = 0x48001;
+		REFUSES(&c, MOTE_EINVAL, "scratch_bytes is 0x48001, no multiple of 0x1000");
+		c.scratch_bytes = max;
+		MAKES(&c);
+		CHECK_EQ(layout.scratch_gpa, abi->physical_end - max);
+		c.scratch_bytes = max + PAGE;
+		CHECK_EQ(make(&c), MOTE_ETOOBIG);
+		CHECK_SAYS("scratch_bytes is 0x%llx, limits are", max + PAGE);
+	}
+}
+
+/* Both regions at their limits, in what 32 bits can address. */
+TEST(layout__the_largest_guest_of_32_bits_fits_its_address_space)
+{
+	struct mote__layout_config c = stock_of(32);
+	c.heap_bytes = 0x70000000 - 0x5000;
+	c.scratch_bytes = 0x70000000;
 	MAKES(&c);
-	CHECK_EQ(layout.frame_count, 0x1B - 8 - 7 - 3);
-	c.scratch_bytes = 0x1A000;
-	REFUSES(&c, MOTE_ETOOBIG, "scratch_bytes is 0x1a000, limits are 0x1b000 to 0x3fffff000");
-	c.scratch_bytes = 0x13000;
-	REFUSES(&c, MOTE_ETOOBIG, "scratch_bytes is 0x13000, limits are 0x14000 to");
-	c.scratch_bytes = 0x48001;
-	REFUSES(&c, MOTE_EINVAL, "scratch_bytes is 0x48001, no multiple of 0x1000");
-	c.scratch_bytes = REGION_MAX;
-	MAKES(&c);
-	CHECK_EQ(layout.scratch_gpa, 0x1000000000 - REGION_MAX);
-	c.scratch_bytes = REGION_MAX + PAGE;
-	REFUSES(&c, MOTE_ETOOBIG, "scratch_bytes is 0x400000000, limits are");
+	CHECK_EQ(layout.scratch_gpa, 0x8EE00000);
+	CHECK_EQ(layout.scratch_gva, 0x90000000);
+	CHECK(layout.heap_gva + layout.heap_bytes <= layout.scratch_gva);
+	CHECK(0x1000 + layout.snapshot_bytes <= layout.scratch_gpa);
+	/* The root, tables of 4 MiB for 0x1000 to 0x70000fff and for scratch. */
+	CHECK_EQ(layout.tables_bytes / PAGE, 1 + 449 + 448);
+	build();
+	CHECK_EQ(leaf(0x70000000), 0x70000000 | 0x221);
+	CHECK_EQ(leaf(0x70001000), 0);
+	CHECK_EQ(leaf(0x90000000), 0x8EE00000 | 0x023);
+	CHECK_EQ(leaf(0xFFFFF000), 0xFEDFF000 | 0x023);
+}
+
+TEST(layout__an_image_of_32_bits_may_not_lie_over_scratch)
+{
+	const struct tiny_options high = {.bits = 32, .is_fixed = true, .base_va = 0xFFFB4000};
+	struct mote__layout_config c = config_for(&high);
+	MAKES(&c); /* up to where scratch begins */
+	build();
+	CHECK_EQ(leaf(0xFFFB7000), 0x4000 | 0x221);
+	CHECK_EQ(leaf(0xFFFB8000), 0xFEDB8000 | 0x023);
+	c.scratch_bytes += PAGE;
+	REFUSES(&c, MOTE_EIMAGE, "overlaps scratch at 0xfffb7000");
+	c = config_for(&(struct tiny_options){.bits = 32, .is_fixed = true, .base_va = 0xFFFF0000});
+	REFUSES(&c, MOTE_EIMAGE, "scratch at 0xfffb8000");
+	c = config_for(&(struct tiny_options){.bits = 32, .is_fixed = true, .base_va = 0xC0000000});
+	MAKES(&c); /* a kernel in the upper quarter */
+	build();
+	CHECK_EQ(layout.image_gpa, 0x1000);
+	CHECK_EQ(leaf(0xC0001000), 0x2000 | 0x221);
+	CHECK_EQ(layout.tables_bytes / PAGE, 1 + 3);
 }
 
 TEST(layout__a_heap_that_needs_more_tables_gets_them)
@@ -341,6 +520,15 @@ TEST(layout__a_heap_that_needs_more_tables_gets_them)
 	c.scratch_bytes = 4u << 20;
 	MAKES(&c);
 	CHECK_EQ(layout.tables_bytes / PAGE, 8 + 512);
+	build();
+	/* Tables of 32 bits have twice the entries. */
+	c = stock_of(32);
+	c.heap_bytes = 0x400000 - 0x6000;
+	MAKES(&c);
+	CHECK_EQ(layout.tables_bytes / PAGE, 3);
+	c.heap_bytes++;
+	MAKES(&c);
+	CHECK_EQ(layout.tables_bytes / PAGE, 4);
 	build();
 }
 
@@ -374,7 +562,7 @@ TEST(layout__pages_of_a_confined_guest_have_the_access_of_their_segments)
 	CHECK_EQ(leaf(0x1000), 1ull << 63 | 0x1000 | 0x065); /* constants */
 	CHECK_EQ(leaf(0x2000), 0x2000 | 0x065);              /* code */
 	CHECK_EQ(leaf(0x5000), 1ull << 63 | 0x5000 | 0x065); /* PEB */
-	CHECK_EQ(leaf(0x6000), 1ull << 63 | 0x6000 | 0x065); /* init data */
+	CHECK_EQ(leaf(0x6000), 1ull << 63 | 0x7000 | 0x065); /* init data, behind the zero page */
 	CHECK_EQ(part("constants")->gva, 0x1000);
 	CHECK_EQ(part("code")->gva, 0x2000);
 	CHECK_EQ(part("data")->gva, 0x3000);
@@ -680,7 +868,7 @@ static void check_parts(void)
 			struct mote__pt_translation t;
 			CHECK_EQ(mote__pt_translate(&s, p->gva + at + 5, &t), MOTE__PT_OK);
 			CHECK_EQ(t.effective.user, p->attributes.user);
-			CHECK_EQ(t.own.exec, p->attributes.exec);
+			CHECK_EQ(t.own.exec, p->attributes.exec || layout.family->bits == 32);
 			if (is_data || is_view)
 				continue;
 			CHECK_EQ(t.gpa, p->gpa + at + 5);
@@ -693,11 +881,14 @@ static void check_parts(void)
 
 TEST(layout__tables_translate_as_the_parts_say)
 {
-	struct mote__layout_config c = stock();
-	c.init_bytes = 3 * PAGE + 7;
-	MAKES(&c);
-	build();
-	check_parts();
+	struct mote__layout_config c;
+	for (const struct abi *abi = abis; abi->bits; abi++) {
+		c = stock_of(abi->bits);
+		c.init_bytes = 3 * PAGE + 7;
+		MAKES(&c);
+		build();
+		check_parts();
+	}
 	c = confined();
 	c.init_bytes = 3 * PAGE + 7;
 	MAKES(&c);
@@ -709,8 +900,8 @@ TEST(layout__tables_fit_for_random_sizes)
 {
 	uint64_t seed = 0x5eed0001;
 	check_note("seed 0x%llx", (unsigned long long)seed);
-	for (unsigned n = 0; n < 60; n++) {
-		struct mote__layout_config c = n % 2 ? confined() : stock();
+	for (unsigned n = 0; n < 80; n++) {
+		struct mote__layout_config c = n % 2 ? confined() : stock_of(n % 4 ? 64 : 32);
 		c.input_bytes = 0x2000 + check_random(&seed) % 0x9000;
 		c.output_bytes = 0x2000 + check_random(&seed) % 0x9000;
 		c.heap_bytes = check_random(&seed) % (8u << 20);

@@ -575,7 +575,7 @@ TEST(memory__large_pages_of_a_stock_guest)
 		(uint64_t *)(void *)double_gpa(w.machine, table3[0] & 0xFFFFFFFFFF000, 4096);
 	table2[16] = 0x200000 | 0xE3;
 	OK(&w, read_at(16 * 0x200000 + 0x1234, 3 * PAGE));
-	BAD_ADDRESS(write_at(16 * 0x200000 + 8, 1), 16 * 0x200000 + 8, "lies in a large page");
+	BAD_ADDRESS(write_at(16 * 0x200000 + 8, 1), 16 * 0x200000 + 8, "is mapped to nothing");
 	table2[16] = 0x800000 | 0xE3;
 	OK(&w, read_at(16 * 0x200000, PAGE));
 	const uint64_t end = 16 * 0x200000 + 0x1000 + w.snapshot->layout.snapshot_bytes - 0x800000;

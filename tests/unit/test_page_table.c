@@ -35,27 +35,64 @@ TEST(page_table__makes_the_table_entries_of_the_abi_bit_exact)
 	CHECK_EQ(mote__pt_table_entry(&mote__pt_x86_64, 0xFFFFC0000, true), 0xFFFFC0067);
 }
 
-TEST(page_table__makes_the_entries_of_the_two_level_format)
+/* guest-abi 4.5 */
+TEST(page_table__makes_the_entries_of_32_bits_bit_exact)
 {
-	struct mote__pt_attributes user = {.user = true};
-	struct mote__pt_attributes user_write = {.user = true, .writable = true};
-	struct mote__pt_attributes user_cow = {.user = true, .cow = true};
-	CHECK_EQ(mote__pt_leaf_entry(&two_level, 0x5000, read_only), 0x5021);
-	CHECK_EQ(mote__pt_leaf_entry(&two_level, 0x5000, read_write), 0x5023);
-	CHECK_EQ(mote__pt_leaf_entry(&two_level, 0x5000, user), 0x5025);
-	CHECK_EQ(mote__pt_leaf_entry(&two_level, 0x5000, user_write), 0x5027);
-	CHECK_EQ(mote__pt_leaf_entry(&two_level, 0x5000, cow_data), 0x5221);
-	CHECK_EQ(mote__pt_leaf_entry(&two_level, 0x5000, user_cow), 0x5225);
-	CHECK_EQ(mote__pt_table_entry(&two_level, 0x5000, false), 0x5027);
-	CHECK(mote__pt_entry_attributes(&two_level, 0x5021).exec);
+	static const struct {
+		bool writable, cow, user;
+		uint64_t low;
+	} rows[] = {
+		{0, 0, 0, 0x021}, {1, 0, 0, 0x023}, {0, 0, 1, 0x025}, {1, 0, 1, 0x027},
+		{0, 1, 0, 0x221}, {0, 1, 1, 0x225}, {1, 1, 0, 0x221}, {1, 1, 1, 0x225},
+	};
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		if (shape->levels != 2)
+			continue;
+		for (unsigned i = 0; i < 2 * COUNT(rows); i++) {
+			const unsigned row = i / 2;
+			struct mote__pt_attributes a = {.writable = rows[row].writable,
+							.cow = rows[row].cow,
+							.exec = i % 2, /* there is no such bit */
+							.user = rows[row].user};
+			uint64_t entry = mote__pt_leaf_entry(shape->format, 0xFEDFF000, a);
+			CHECK_EQ(entry, 0xFEDFF000 | rows[row].low);
+			CHECK(mote__pt_entry_attributes(shape->format, entry).exec);
+		}
+		CHECK_EQ(mote__pt_table_entry(shape->format, 0xFEDC0000, false), 0xFEDC0027);
+		CHECK_EQ(mote__pt_table_entry(shape->format, 0xFEDC0000, true), 0xFEDC0027);
+	}
+}
+
+TEST(page_table__describes_each_format_as_the_processor_has_it)
+{
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		const struct mote__pt_format *f = shape->format;
+		CHECK_EQ(f->levels, shape->levels);
+		CHECK_EQ(f->va_bits, shape->va_bits);
+		CHECK_EQ(mote__pt_table_bytes(f), 4096);
+		CHECK_EQ(f->address_mask, shape->address);
+		CHECK_EQ(f->accessed | f->dirty, shape->used);
+		for (unsigned level = 1; level <= shape->levels; level++) {
+			CHECK_EQ(mote__pt_page_bytes(f, level), shape_bytes(shape, level));
+			CHECK_EQ(mote__pt_index(f, shape_top(shape), level),
+				 shape_entries(shape) - 1);
+			bool is_large = level > 1 && level <= shape->large_top;
+			CHECK_EQ(f->large_levels >> level & 1, is_large);
+		}
+		uint64_t end = shape_bytes(shape, shape->levels) * shape_entries(shape);
+		CHECK_EQ(end, UINT64_C(1) << shape->va_bits);
+		CHECK_EQ(mote__pt_canonical(f, shape_top(shape)), shape_top(shape));
+		CHECK_EQ(mote__pt_canonical(f, end), 0);
+	}
 }
 
 TEST(page_table__reads_copy_on_write_only_from_the_exact_mark)
 {
-	for (uint64_t avl = 0; avl < 8; avl++) {
-		for (uint64_t rw = 0; rw < 2; rw++) {
-			struct mote__pt_attributes a = mote__pt_entry_attributes(
-				&mote__pt_x86_64, 0x61 | avl << 9 | rw << 1);
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		for (uint64_t bits = 0; bits < 16; bits++) {
+			const uint64_t avl = bits / 2, rw = bits % 2;
+			struct mote__pt_attributes a =
+				mote__pt_entry_attributes(shape->format, 0x61 | avl << 9 | rw << 1);
 			CHECK_EQ(a.cow, avl == 1);
 			CHECK_EQ(a.writable, avl != 1 && rw);
 		}
@@ -64,13 +101,15 @@ TEST(page_table__reads_copy_on_write_only_from_the_exact_mark)
 
 TEST(page_table__reads_back_the_attributes_it_wrote)
 {
-	for (unsigned bits = 0; bits < 16; bits++) {
-		struct mote__pt_attributes a = {.writable = bits & 1 && !(bits & 2),
-						.cow = bits & 2,
-						.exec = bits & 4,
-						.user = bits & 8};
-		uint64_t entry = mote__pt_leaf_entry(&mote__pt_x86_64, 0x7000, a);
-		CHECK_EQ(pack(mote__pt_entry_attributes(&mote__pt_x86_64, entry)), pack(a));
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		for (unsigned bits = 0; bits < 16; bits++) {
+			struct mote__pt_attributes a = {.writable = bits & 1 && !(bits & 2),
+							.cow = bits & 2,
+							.exec = bits & 4 || !shape->no_execute,
+							.user = bits & 8};
+			uint64_t entry = mote__pt_leaf_entry(shape->format, 0x7000, a);
+			CHECK_EQ(pack(mote__pt_entry_attributes(shape->format, entry)), pack(a));
+		}
 	}
 }
 
@@ -88,7 +127,30 @@ TEST(page_table__classifies_entries_as_the_processor_does)
 	CHECK_EQ(mote__pt_entry_kind(f, 0x40000081, 3), MOTE__PT_LEAF);
 	CHECK_EQ(mote__pt_entry_kind(f, 0x40200081, 3), MOTE__PT_BROKEN);
 	CHECK_EQ(mote__pt_entry_kind(f, 0x81, 4), MOTE__PT_BROKEN);
-	CHECK_EQ(mote__pt_entry_kind(&two_level, 0x1081, 2), MOTE__PT_TABLE);
+}
+
+TEST(page_table__classifies_large_pages_of_32_bits_by_the_format)
+{
+	static const struct {
+		uint64_t entry;
+		enum mote__pt_entry_kind with, without;
+	} rows[] = {
+		{0x80, MOTE__PT_ABSENT, MOTE__PT_ABSENT},
+		{0x1001, MOTE__PT_TABLE, MOTE__PT_TABLE},
+		{0x400081, MOTE__PT_LEAF, MOTE__PT_TABLE},
+		{0xFFC00081, MOTE__PT_LEAF, MOTE__PT_TABLE},
+		{0x401081, MOTE__PT_LEAF, MOTE__PT_TABLE},   /* bit 12 is PAT there */
+		{0x402081, MOTE__PT_BROKEN, MOTE__PT_TABLE}, /* bits 20:13: beyond 32 bits */
+		{0x500081, MOTE__PT_BROKEN, MOTE__PT_TABLE},
+		{0x600081, MOTE__PT_BROKEN, MOTE__PT_TABLE}, /* bit 21: reserved */
+	};
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CHECK_EQ(mote__pt_entry_kind(&mote__pt_i686_large, rows[i].entry, 2), rows[i].with);
+		CHECK_EQ(mote__pt_entry_kind(&mote__pt_i686, rows[i].entry, 2), rows[i].without);
+		bool is_present = rows[i].entry & 1; /* bit 7 of a small page is PAT */
+		CHECK_EQ(mote__pt_entry_kind(&mote__pt_i686_large, rows[i].entry, 1),
+			 is_present ? MOTE__PT_LEAF : MOTE__PT_ABSENT);
+	}
 }
 
 TEST(page_table__describes_every_code_differently)
@@ -160,6 +222,33 @@ TEST(page_table__translates_no_address_that_is_not_canonical)
 		 MOTE__PT_NOT_CANONICAL);
 	CHECK_EQ(mote__pt_translate(&space, UINT64_C(1) << 63, &t), MOTE__PT_NOT_CANONICAL);
 	CHECK_EQ(mote__pt_find_table(&space, UINT64_C(1) << 63, 1, &table), MOTE__PT_NOT_CANONICAL);
+}
+
+TEST(page_table__a_large_page_of_32_bits_is_one_with_pse_only)
+{
+	struct mote__pt_translation t;
+	pool_clear();
+	struct mote__pt_space space = {&mote__pt_i686_large, pool_memory, page_gpa(0)};
+	put(shape_of(space.format), 0, 1023, 0xFEC01000 | 0xE7); /* with PAT */
+	CHECK_EQ(mote__pt_translate(&space, 0xFFFFFFFF, &t), MOTE__PT_OK);
+	CHECK_EQ(t.gpa, 0xFEFFFFFF);
+	CHECK_EQ(t.bytes, 1);
+	CHECK_EQ(t.level, 2);
+	CHECK_EQ(pack(t.effective), 13);
+	/* The same entry names a table when CR4.PSE is clear: one outside, then one inside. */
+	space.format = &mote__pt_i686;
+	CHECK_EQ(mote__pt_translate(&space, 0xFFFFFFFF, &t), MOTE__PT_NOT_MAPPED);
+	put(shape_of(space.format), 0, 1023, page_gpa(1) | 0xE7);
+	put(shape_of(space.format), 1, 1023, 0xFEDFF000 | 0xA1);
+	CHECK_EQ(mote__pt_translate(&space, 0xFFFFFFFF, &t), MOTE__PT_OK);
+	CHECK_EQ(t.gpa, 0xFEDFFFFF);
+	CHECK_EQ(t.level, 1);
+	CHECK_EQ(pack(t.effective), 4);
+	CHECK_EQ(mote__pt_translate(&space, UINT64_C(1) << 32, &t), MOTE__PT_NOT_CANONICAL);
+	CHECK_EQ(mote__pt_translate(&space, UINT64_MAX, &t), MOTE__PT_NOT_CANONICAL);
+	space.format = &mote__pt_i686_large;
+	put(shape_of(space.format), 0, 1023, 0xFEC02000 | 0xE7);
+	CHECK_EQ(mote__pt_translate(&space, 0xFFFFFFFF, &t), MOTE__PT_NOT_MAPPED);
 }
 
 TEST(page_table__effective_permissions_are_what_all_levels_allow)

@@ -52,91 +52,6 @@ TEST(page_table__walk_reports_large_pages_and_skips_broken_ones)
 	report_free(&report);
 }
 
-TEST(page_table__walk_links_tables_that_roots_share)
-{
-	struct report report = {0};
-	pool_chain();
-	pool[3][7] = 0x9061;
-	pool[4][300] = pool[0][0]; /* the second root has the level 3 table elsewhere */
-	roots[0] = page_gpa(0);
-	roots[1] = page_gpa(4) | 0x18;
-	roots[2] = page_gpa(0); /* and the third is the first */
-	struct mote__pt_walk walk = walk_of(&mote__pt_x86_64, 3, &report);
-	CHECK_EQ(mote__pt_walk(&walk), MOTE__PT_OK);
-	CHECK_EQ(report.leaves.count, 1);
-	CHECK_EQ(report.link_count, 2);
-	const struct mote__pt_link *link = report.links;
-	CHECK_EQ(link[0].root, 1);
-	CHECK_EQ(link[0].owner_root, 0);
-	CHECK_EQ(link[0].level, 3);
-	CHECK_EQ(link[0].va, UINT64_C(0xFFFF960000000000));
-	CHECK_EQ(link[0].owner_va, 0);
-	CHECK_EQ(link[0].table_gpa, page_gpa(1));
-	CHECK_EQ(link[1].root, 2);
-	CHECK_EQ(link[1].level, 4);
-	CHECK_EQ(link[1].va, 0);
-	report_free(&report);
-}
-
-TEST(page_table__walk_goes_again_into_a_table_with_other_permissions)
-{
-	struct report report = {0};
-	pool_chain();
-	pool[3][7] = 0x9063;
-	pool[2][1] = pool[2][0];     /* same permissions: a link */
-	pool[2][2] = pool[2][0] ^ 2; /* read-only: pages with other rights */
-	roots[0] = page_gpa(0);
-	struct mote__pt_walk walk = walk_of(&mote__pt_x86_64, 1, &report);
-	CHECK_EQ(mote__pt_walk(&walk), MOTE__PT_OK);
-	CHECK_EQ(report.link_count, 1);
-	CHECK_EQ(report.leaves.count, 2);
-	CHECK_EQ(report.leaves.items[0].effective, 5);
-	CHECK_EQ(report.leaves.items[1].effective, 4);
-	CHECK_EQ(report.leaves.items[1].own, 5);
-	report_free(&report);
-}
-
-TEST(page_table__walk_of_tables_that_all_name_the_root_ends)
-{
-	struct report report = {0};
-	pool_clear();
-	for (unsigned i = 0; i < 512; i++)
-		pool[0][i] = page_gpa(0) | 0x23;
-	roots[0] = page_gpa(0);
-	struct mote__pt_walk walk = walk_of(&mote__pt_x86_64, 1, &report);
-	walk.tables_max = 4; /* the page once for each level */
-	walk.leaves_max = 512 + 3 * 511;
-	CHECK_EQ(mote__pt_walk(&walk), MOTE__PT_OK);
-	CHECK_EQ(report.leaves.count, 512);
-	CHECK_EQ(report.link_count, 3 * 511);
-	report_free(&report);
-	walk.tables_max = 3;
-	CHECK_EQ(mote__pt_walk(&walk), MOTE__PT_TABLE_BUDGET);
-	report_free(&report);
-	walk.tables_max = 4;
-	walk.leaves_max--;
-	CHECK_EQ(mote__pt_walk(&walk), MOTE__PT_LEAF_BUDGET);
-	CHECK_EQ(report.leaves.count + report.link_count, walk.leaves_max);
-	report_free(&report);
-}
-
-TEST(page_table__walk_of_multiply_aliased_tables_costs_one_visit_each)
-{
-	struct report report = {0};
-	pool_clear();
-	for (unsigned level = 0; level < 3; level++)
-		for (unsigned i = 0; i < 512; i++)
-			pool[level][i] = page_gpa(level + 1) | 0x23;
-	pool[3][0] = 0x9061; /* 2^27 pages in all */
-	roots[0] = page_gpa(0);
-	struct mote__pt_walk walk = walk_of(&mote__pt_x86_64, 1, &report);
-	walk.tables_max = 4;
-	CHECK_EQ(mote__pt_walk(&walk), MOTE__PT_OK);
-	CHECK_EQ(report.leaves.count, 1);
-	CHECK_EQ(report.link_count, 3 * 511);
-	report_free(&report);
-}
-
 TEST(page_table__walk_sees_the_tables_through_a_self_map)
 {
 	struct report report = {0};
@@ -161,27 +76,6 @@ TEST(page_table__walk_sees_the_tables_through_a_self_map)
 	CHECK_EQ(mote__pt_walk(&walk), MOTE__PT_OK);
 	CHECK_EQ(report.leaves.count, 1);
 	report_free(&report);
-}
-
-TEST(page_table__walk_keeps_to_its_budgets)
-{
-	struct report report = {0};
-	pool_chain();
-	for (unsigned i = 0; i < 5; i++)
-		pool[3][i] = 0x9061;
-	roots[0] = page_gpa(0);
-	for (uint32_t tables = 0; tables < 7; tables++) {
-		for (uint32_t leaves = 0; leaves < 8; leaves++) {
-			struct mote__pt_walk walk = walk_of(&mote__pt_x86_64, 1, &report);
-			walk.tables_max = tables;
-			walk.leaves_max = leaves;
-			CHECK_EQ(mote__pt_walk(&walk), tables < 4   ? MOTE__PT_TABLE_BUDGET
-						       : leaves < 5 ? MOTE__PT_LEAF_BUDGET
-								    : MOTE__PT_OK);
-			CHECK_EQ(report.leaves.count, tables < 4 ? 0 : leaves < 5 ? leaves : 5);
-			report_free(&report);
-		}
-	}
 }
 
 TEST(page_table__walk_wants_more_slots_than_tables)

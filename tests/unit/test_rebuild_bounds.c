@@ -95,29 +95,34 @@ TEST(rebuild__refuses_to_map_over_what_is_walked)
 /* ---- bounds ---- */
 
 /* A guest of two roots with a little of everything. */
-static struct mote__rebuild begin_varied(void)
+static struct mote__rebuild begin_varied(const struct shape *shape)
 {
-	struct mote__rebuild r = begin();
-	pool[3][1] = 0x1063;
-	pool[3][2] = PAGE(10) | 0x63;
-	pool[3][3] = PAGE(9) | 0x63; /* zeroes */
-	pool[3][4] = PAGE(11) | 0x63;
-	pool[3][5] = 0x63; /* not known */
-	pool[2][1] = PAGE(3) | 0x23;
-	pool[2][2] = 0x400000 | 0xE1;
-	pool[4][7] = pool[0][0];
-	pool[4][8] = pool[0][0];
+	struct mote__rebuild r = begin_in(shape);
+	const unsigned leaves = shape->levels - 1;
+	put(shape, leaves, 1, 0x1063);
+	put(shape, leaves, 2, PAGE(10) | 0x63);
+	put(shape, leaves, 3, PAGE(9) | 0x63); /* zeroes */
+	put(shape, leaves, 4, PAGE(11) | 0x63);
+	put(shape, leaves, 5, 0x63); /* not known */
+	put(shape, leaves - 1, 1, PAGE(leaves) | 0x27);
+	if (shape->large_top > 1)
+		put(shape, leaves - 1, 2, 0x400000 | 0xE5);
+	put(shape, 4, 7, PAGE(1) | 0x27);
+	put(shape, 4, 8, PAGE(1) | 0x27);
 	roots[1] = PAGE(4);
 	r.root_count = 2;
 	return r;
 }
 
-TEST(rebuild__works_with_exactly_the_budgets_that_it_needs)
+static void check_budgets(const struct shape *shape)
 {
-	const uint64_t leaves =
-		4 + 1 + 1 + 88 + 1 + 2; /* pages, hole, link, large page, hole, links */
-	const uint32_t pages = 3 + 88, walked = 5, built = 6;
-	struct mote__rebuild r = begin_varied();
+	/* The end of the mapping, in a large page. */
+	const uint32_t large = shape->large_top > 1 ? 88 : 0, has_large = large ? 1 : 0;
+	/* pages, hole, link, large page with its hole, links */
+	const uint64_t leaves = 4 + 1 + 1 + large + has_large + 2;
+	const uint32_t pages = 3 + large, walked = shape->levels + 1;
+	const uint32_t built = 2 + shape->levels - 1 + has_large;
+	struct mote__rebuild r = begin_varied(shape);
 	r.leaves_max = leaves;
 	r.pages_max = pages;
 	r.tables_max = walked;
@@ -158,6 +163,12 @@ TEST(rebuild__works_with_exactly_the_budgets_that_it_needs)
 	}
 }
 
+TEST(rebuild__works_with_exactly_the_budgets_that_it_needs)
+{
+	for (const struct shape *shape = shapes; shape->format; shape++)
+		check_budgets(shape);
+}
+
 TEST(rebuild__names_the_bound_in_an_error)
 {
 	CHECK_HAS(mote__rebuild_describe(MOTE__REBUILD_PAGE_BUDGET), "pages to store");
@@ -173,15 +184,15 @@ TEST(rebuild__refuses_memory_that_does_not_suit)
 {
 	static const uint32_t bad[] = {0, 3, 100, 128, 300};
 	for (size_t i = 0; i < COUNT(bad); i++) {
-		struct mote__rebuild r = begin_varied();
+		struct mote__rebuild r = begin_varied(shapes);
 		r.pages_max = 128;
 		r.slot_count = bad[i];
 		CHECK_EQ(mote__rebuild(&r), MOTE__REBUILD_BAD_SLOTS);
 	}
-	struct mote__rebuild r = begin_varied();
+	struct mote__rebuild r = begin_varied(shapes);
 	r.visit_count = 100;
 	CHECK_EQ(mote__rebuild(&r), MOTE__PT_BAD_VISITS);
-	r = begin_varied();
+	r = begin_varied(shapes);
 	r.new_gpa = NEW_GPA + 0x800;
 	CHECK_EQ(mote__rebuild(&r), MOTE__PT_UNALIGNED);
 	CHECK_EQ(mote__rebuild_slots_for(0), 2);
@@ -193,11 +204,13 @@ TEST(rebuild__refuses_memory_that_does_not_suit)
 
 TEST(rebuild__refuses_new_pages_beyond_physical_addresses)
 {
-	static const uint64_t tops[] = {UINT64_C(1) << 52, UINT64_MAX - 0xFFF};
-	for (size_t i = 0; i < COUNT(tops); i++) {
-		struct mote__rebuild r = begin_varied();
-		r.new_gpa = tops[i] - 0x1000; /* one page fits */
-		CHECK_EQ(mote__rebuild(&r), MOTE__PT_BAD_GPA);
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		const uint64_t tops[] = {shape->address + 0x1000, UINT64_MAX - 0xFFF};
+		for (size_t i = 0; i < COUNT(tops); i++) {
+			struct mote__rebuild r = begin_varied(shape);
+			r.new_gpa = tops[i] - 0x1000; /* one page fits */
+			CHECK_EQ(mote__rebuild(&r), MOTE__PT_BAD_GPA);
+		}
 	}
 }
 
@@ -213,44 +226,50 @@ TEST(rebuild__of_no_roots_makes_nothing)
 
 TEST(rebuild__of_a_table_that_is_all_entries_of_itself_is_small)
 {
-	struct mote__rebuild r = begin();
-	for (unsigned i = 0; i < 512; i++)
-		pool[0][i] = PAGE(0) | 0x63;
-	roots[1] = PAGE(0);
-	r.root_count = 2;
-	CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
-	CHECK_EQ(r.page_count, 1); /* 2^36 pages that are one */
-	CHECK_EQ(builder.used, 4 * 4096);
-	CHECK_EQ(new_leaf(0, 0), NEW_GPA | 0x261);
-	CHECK_EQ(new_leaf(1, UINT64_C(0xFFFF812345678000)), NEW_GPA | 0x261);
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		struct mote__rebuild r = begin_in(shape);
+		put_all(shape, 0, PAGE(0) | 0x63);
+		roots[1] = PAGE(0);
+		r.root_count = 2;
+		CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
+		CHECK_EQ(r.page_count, 1); /* 2^36 or 2^20 pages that are one */
+		CHECK_EQ(builder.used, shape->levels * 4096);
+		CHECK_EQ(new_leaf(0, 0), NEW_GPA | 0x201 | shape->used);
+		CHECK_EQ(new_leaf(1, shape_top(shape)), NEW_GPA | 0x201 | shape->used);
+	}
 }
 
 TEST(rebuild__of_tables_that_alias_at_every_level_is_small)
 {
-	struct mote__rebuild r = begin();
-	for (unsigned level = 0; level < 3; level++)
-		for (unsigned i = 0; i < 512; i++)
-			pool[level][i] = PAGE(level + 1) | 0x23;
-	pool[3][0] = 0x1063; /* 2^27 pages */
-	CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
-	CHECK_EQ(builder.used, 4 * 4096);
-	CHECK_EQ(new_leaf(0, UINT64_C(0xFFFFFFFFFFE00000)), 0x1261);
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		struct mote__rebuild r = begin_in(shape);
+		for (unsigned page = 0; page + 1 < shape->levels; page++)
+			put_all(shape, page, PAGE(page + 1) | 0x23);
+		put(shape, shape->levels - 1, 0, 0x1063); /* 2^27 or 2^10 pages */
+		CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
+		CHECK_EQ(builder.used, shape->levels * 4096);
+		CHECK_EQ(new_leaf(0, shape_top(shape) - (shape_bytes(shape, 2) - 1)),
+			 0x1201 | shape->used);
+	}
 }
 
 /* Every table is an entry of every table, at each level: links go across all of them. */
 TEST(rebuild__of_tables_that_all_name_each_other_is_bounded)
 {
-	struct mote__rebuild r = begin();
-	for (unsigned page = 0; page < 8; page++)
-		for (unsigned i = 0; i < 512; i++)
-			pool[page][i] = PAGE((i * 5 + page) % 8) | 0x63;
-	for (unsigned i = 0; i < 8; i++)
-		roots[i] = PAGE(i);
-	r.root_count = 8;
-	CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
-	CHECK_EQ(r.page_count, 8);
-	CHECK_EQ(builder.used, 4 * 8 * 4096);
-	CHECK_EQ(r.leaves_stored, 8 * 512);
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		struct mote__rebuild r = begin_in(shape);
+		const unsigned entries = shape_entries(shape);
+		for (unsigned page = 0; page < 8; page++)
+			for (unsigned i = 0; i < entries; i++)
+				put(shape, page, i, PAGE((i * 5 + page) % 8) | 0x63);
+		for (unsigned i = 0; i < 8; i++)
+			roots[i] = PAGE(i);
+		r.root_count = 8;
+		CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
+		CHECK_EQ(r.page_count, 8);
+		CHECK_EQ(builder.used, shape->levels * 8 * 4096);
+		CHECK_EQ(r.leaves_stored, 8 * entries);
+	}
 }
 
 TEST(rebuild__ends_at_the_budget_of_a_guest_with_millions_of_pages)
@@ -270,14 +289,14 @@ TEST(rebuild__ends_at_the_budget_of_a_guest_with_millions_of_pages)
 	CHECK(r.leaves_kept + r.leaves_stored + r.leaves_zero + r.runs_dropped <= 50001);
 }
 
-/* ---- the other format ---- */
+/* ---- the numbers of 32 bits ---- */
 
-TEST(rebuild__has_all_rules_in_a_format_of_two_levels)
+TEST(rebuild__makes_the_entries_of_32_bits)
 {
 	uint32_t(*table)[1024] = (uint32_t(*)[1024])pool;
 	begin();
 	pool_clear();
-	struct mote__rebuild r = rebuild_of(&two_level, 3, &finder);
+	struct mote__rebuild r = rebuild_of(&mote__pt_i686, 3, &finder);
 	table[20][0] = 1;
 	table[0][0] = (uint32_t)PAGE(1) | 0x27;
 	table[0][9] = (uint32_t)PAGE(2) | 0x27;

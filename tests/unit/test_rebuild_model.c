@@ -34,13 +34,16 @@ static struct page before[PAGES_SEEN], after[PAGES_SEEN];
 static size_t before_count, after_count;
 static struct place places[PLACES_MAX];
 static size_t place_count;
+static size_t large_seen;
 
 /* ---- random guests ---- */
 
 static uint64_t random_gpa(uint64_t *random)
 {
 	uint64_t number = check_random(random);
-	switch (check_random(random) % 8) {
+	switch (check_random(random) % 9) {
+	case 8:
+		return LARGE_GPA + number % (LARGE_BYTES / 4096 + 2) * 4096;
 	case 0:
 		return number & UINT64_C(0xFFFFFFFFFF000);
 	case 1:
@@ -67,13 +70,15 @@ static uint64_t random_flags(uint64_t *random)
 }
 
 /* An entry of a table that is meant for a level: mostly a table of the level below. */
-static uint64_t random_entry(uint64_t *random, unsigned level)
+static uint64_t random_entry(uint64_t *random, const struct shape *shape, unsigned level)
 {
 	uint64_t number = check_random(random), flags = random_flags(random);
+	unsigned below = (shape->levels - level) * 3 + 3;
 	if (level > 1 && number % 16 < 12)
-		return flags | page_gpa((4 - level) * 3 + 3 + (unsigned)(number >> 8) % 5 % 3);
+		return flags | page_gpa(below + (unsigned)(number >> 8) % 5 % 3);
 	if (level > 1 && number % 16 < 14) {
-		uint64_t address = (number >> 8 & 1) << 30 | (number >> 9 & 3) << 21;
+		uint64_t unit = shape_bytes(shape, 2);
+		uint64_t address = (number >> 8 & 1) << 30 | (number >> 9 & 7) * unit;
 		bool is_bad = (number >> 16 & 7) == 0;
 		return flags | address | (is_bad ? number >> 20 & 0x1FF000 : 0) | 0x80;
 	}
@@ -82,41 +87,30 @@ static uint64_t random_entry(uint64_t *random, unsigned level)
 	return flags | random_gpa(random);
 }
 
-static void put_entry(const struct mote__pt_format *format, unsigned page, uint64_t index,
-		      uint64_t entry)
-{
-	uint32_t word = (uint32_t)entry;
-	if (format == &two_level)
-		memcpy((char *)pool[page] + (index * 2 + page % 2) * 4, &word, 4);
-	else
-		pool[page][index] = entry;
-}
-
-/* Pages 0 to 2 are roots, then three for each level; 12 and 13 anything. */
-static void random_tables(uint64_t *random, const struct mote__pt_format *format)
+/* Pages 0 to 2 are roots, then three for each level; the rest anything. */
+static void random_tables(uint64_t *random, const struct shape *shape)
 {
 	static const unsigned usual[] = {0, 1, 2, 255, 256, 257, 510, 511};
-	unsigned levels = format->levels;
+	const unsigned entries = shape_entries(shape);
 	for (unsigned page = 0; page < TABLE_PAGES; page++) {
-		unsigned level = page < 12 && page / 3 < levels ? 4 - page / 3 : 1;
-		if (levels == 2 && level > 1)
-			level = page < 3 ? 4 : 1; /* tables named by roots: pages 3 to 5 */
+		unsigned level = page / 3 < shape->levels ? shape->levels - page / 3 : 1;
 		for (uint64_t n = check_random(random) % 6; n > 0; n--) {
-			uint64_t index = check_random(random) % 512;
+			uint64_t index = check_random(random) % entries;
 			if (check_random(random) % 2)
-				index = usual[check_random(random) % COUNT(usual)];
-			uint64_t entry = random_entry(random, level);
+				index = usual[check_random(random) % COUNT(usual)] +
+					(check_random(random) % 2 ? entries - 512 : 0);
+			uint64_t entry = random_entry(random, shape, level);
 			uint64_t run = check_random(random) % 8 ? 1 : check_random(random) % 6;
 			for (; run > 0; run--, entry += level == 1 ? 4096 : 0)
-				put_entry(format, page, index++ % 512, entry);
+				put(shape, page, index++ % entries, entry);
 		}
 	}
 }
 
-static void random_guest(uint64_t *random, const struct mote__pt_format *format)
+static void random_guest(uint64_t *random, const struct shape *shape)
 {
 	pool_clear();
-	random_tables(random, format);
+	random_tables(random, shape);
 	for (unsigned page = TABLE_PAGES; page < POOL_PAGES; page++)
 		if (check_random(random) % 4)
 			pool[page][check_random(random) % 512] = 1;
@@ -135,7 +129,7 @@ static void random_spans(uint64_t *random, struct mote__rebuild *r, struct mote_
 			 struct mote__pt_mapping *mapping)
 {
 	uint64_t border[8], count = (check_random(random) % 3 + 1) * 2;
-	uint64_t top = r->format == &two_level ? UINT32_MAX : UINT64_MAX;
+	uint64_t top = shape_top(shape_of(r->format));
 	for (uint64_t i = 0; i < count; i++) {
 		const struct page *page = &before[check_random(random) % (before_count | 1)];
 		uint64_t shift = check_random(random) % 5 * 4096;
@@ -177,28 +171,35 @@ static bool is_in_spans(const struct mote__rebuild *r, uint64_t va)
 	return r->span_count == 0;
 }
 
+/* The pages of a leaf that lie in one region of memory. */
+static void see_old_part(const struct mote__rebuild *r, const struct region *region,
+			 struct page leaf, uint64_t gpa, uint64_t bytes)
+{
+	const uint64_t region_end = region->gpa + region->bytes;
+	const uint64_t end = gpa + bytes < region_end ? gpa + bytes : region_end;
+	for (uint64_t there = gpa > region->gpa ? gpa : region->gpa; there < end; there += 4096) {
+		struct page page = leaf;
+		page.va += there - gpa;
+		page.content = there;
+		if (!is_in_spans(r, page.va))
+			continue;
+		if (region->memory) {
+			const uint8_t *bytes_there = region->memory + (there - region->gpa);
+			page.content = is_blank(bytes_there) ? 0 : (uint64_t)(uintptr_t)bytes_there;
+		}
+		if (page.content == ZERO_GPA && r->zero_gpa)
+			page.content = 0;
+		CHECK(before_count < PAGES_SEEN);
+		before[before_count++] = page;
+	}
+}
+
 static void see_old_leaf(const struct mote__rebuild *r, uint32_t root, uint64_t va, uint64_t gpa,
 			 uint64_t bytes, uint64_t rights)
 {
-	for (size_t i = 0; i < COUNT(regions); i++) {
-		const struct region *region = &regions[i];
-		for (uint64_t at = 0; at < region->bytes; at += 4096) {
-			uint64_t there = region->gpa + at;
-			if (there < gpa || there - gpa >= bytes ||
-			    !is_in_spans(r, va + (there - gpa)))
-				continue;
-			uint64_t content = there;
-			if (region->memory) {
-				const uint8_t *page = region->memory + at;
-				content = is_blank(page) ? 0 : (uint64_t)(uintptr_t)page;
-			}
-			if (content == ZERO_GPA && r->zero_gpa)
-				content = 0;
-			CHECK(before_count < PAGES_SEEN);
-			before[before_count++] =
-				(struct page){va + (there - gpa), content, root, (uint32_t)rights};
-		}
-	}
+	const struct page leaf = {.va = va, .root = root, .rights = (uint32_t)rights};
+	for (size_t i = 0; i < COUNT(regions); i++)
+		see_old_part(r, &regions[i], leaf, gpa, bytes);
 }
 
 /* Whether a table of a level at va lies in one span. */
@@ -213,17 +214,18 @@ static bool is_whole(const struct mote__rebuild *r, uint64_t va, uint64_t bytes)
 /* All pages and tables below a table, by plain recursion. rights: what the entries above allow. */
 static void see_old(const struct plain *plain, const struct mote__rebuild *r, struct place at)
 {
-	uint64_t bytes = plain_bytes(plain, at.level);
+	const struct shape *shape = plain->shape;
+	uint64_t bytes = shape_bytes(shape, at.level);
 	if (!plain_has(plain, at.gpa))
 		return;
-	at.is_cut = !is_whole(r, at.va, bytes * plain_entries(plain));
-	if (at.level == plain_levels(plain))
+	at.is_cut = !is_whole(r, at.va, bytes * shape_entries(shape));
+	if (at.level == shape->levels)
 		at.is_cut = r->span_count != 0;
 	if (place_count < PLACES_MAX)
 		places[place_count++] = at;
-	for (unsigned i = 0; i < plain_entries(plain); i++) {
+	for (unsigned i = 0; i < shape_entries(plain->shape); i++) {
 		struct plain_entry entry = plain_entry(plain, at.gpa, i, at.level);
-		uint64_t va = plain_canonical(plain, at.va + i * bytes);
+		uint64_t va = shape_canonical(shape, at.va + i * bytes);
 		uint64_t rights = entry.rights & at.rights & 12;
 		if (entry.is_leaf) {
 			rights |= entry.rights & 3 && at.rights & 1 ? 2 : 0;
@@ -247,7 +249,7 @@ static int compare_pages(const void *a, const void *b)
 
 static void see_all_old(const struct mote__rebuild *r)
 {
-	struct plain plain = plain_old(r->format);
+	struct plain plain = plain_old(shape_of(r->format));
 	before_count = place_count = 0;
 	for (uint32_t i = 0; i < r->root_count; i++)
 		see_old(&plain, r, (struct place){0, roots[i], 13, i, r->format->levels, false});
@@ -262,13 +264,35 @@ static bool is_added(const struct mote__rebuild *r, uint64_t va)
 	       va - r->mappings->va < r->mappings->bytes;
 }
 
+/* A page of the new tables, which is small or part of a large one. */
+static void see_new_page(const struct mote__rebuild *r, uint32_t root, uint64_t va, uint64_t gpa,
+			 uint64_t rights)
+{
+	bool is_kept;
+	CHECK(after_count < PAGES_SEEN);
+	if (is_added(r, va)) {
+		CHECK_EQ(gpa, r->mappings->gpa + (va - r->mappings->va));
+		CHECK_EQ(rights & 11, 1);
+		after[after_count++] = (struct page){va, UINT64_MAX, root, 1};
+		return;
+	}
+	const uint8_t *bytes = new_content(r, gpa, &is_kept);
+	CHECK(is_kept || bytes);
+	uint64_t content = is_kept ? gpa : (uint64_t)(uintptr_t)bytes;
+	if (gpa == r->zero_gpa || (bytes && is_blank(bytes))) {
+		CHECK_EQ(gpa, r->zero_gpa);
+		content = 0;
+	}
+	after[after_count++] = (struct page){va, content, root, (uint32_t)rights};
+}
+
 static void see_new(const struct plain *plain, const struct mote__rebuild *r, struct place at)
 {
+	const uint64_t bytes = shape_bytes(plain->shape, at.level);
 	CHECK(plain_has(plain, at.gpa));
-	for (unsigned i = 0; i < plain_entries(plain); i++) {
+	for (unsigned i = 0; i < shape_entries(plain->shape); i++) {
 		struct plain_entry entry = plain_entry(plain, at.gpa, i, at.level);
-		uint64_t va = plain_canonical(plain, at.va + i * plain_bytes(plain, at.level));
-		bool is_kept;
+		uint64_t va = shape_canonical(plain->shape, at.va + i * bytes);
 		if (entry.is_table) {
 			CHECK((entry.rights & 13) == 13);
 			struct place below = {va, entry.gpa, 0, at.root, at.level - 1, false};
@@ -276,29 +300,18 @@ static void see_new(const struct plain *plain, const struct mote__rebuild *r, st
 		}
 		if (!entry.is_leaf)
 			continue;
-		CHECK_EQ(at.level, 1);
-		if (is_added(r, va)) {
-			CHECK_EQ(entry.gpa, r->mappings->gpa + (va - r->mappings->va));
-			CHECK_EQ(entry.rights & 11, 1);
-			after_count++;
-			after[after_count - 1] = (struct page){va, UINT64_MAX, at.root, 1};
-			continue;
+		if (at.level > 1) {
+			CHECK(r->large && at.level == 2 && !(entry.rights & 3));
+			large_seen++;
 		}
-		const uint8_t *bytes = new_content(r, entry.gpa, &is_kept);
-		CHECK(is_kept || bytes);
-		uint64_t content = is_kept ? entry.gpa : (uint64_t)(uintptr_t)bytes;
-		if (entry.gpa == r->zero_gpa || (bytes && is_blank(bytes))) {
-			CHECK_EQ(entry.gpa, r->zero_gpa);
-			content = 0;
-		}
-		CHECK(after_count < PAGES_SEEN);
-		after[after_count++] = (struct page){va, content, at.root, (uint32_t)entry.rights};
+		for (uint64_t part = 0; part < bytes; part += 4096)
+			see_new_page(r, at.root, va + part, entry.gpa + part, entry.rights);
 	}
 }
 
 static void check_pages(const struct mote__rebuild *r)
 {
-	struct plain plain = plain_new(r->format);
+	struct plain plain = plain_new(shape_of(r->format));
 	size_t added = 0, seen = 0;
 	after_count = 0;
 	for (uint32_t i = 0; i < r->root_count; i++)
@@ -328,11 +341,24 @@ static void check_pages(const struct mote__rebuild *r)
 	CHECK(blank <= 1);
 }
 
+/* Roots come first, in the order of the list; the same page is the same root. */
+static void check_roots(const struct mote__rebuild *r)
+{
+	uint64_t next = TABLES_GPA;
+	for (uint32_t i = 0; i < r->root_count; i++) {
+		uint32_t first = 0;
+		while ((roots[first] ^ roots[i]) & shape_of(r->format)->address)
+			first++;
+		CHECK_EQ(new_roots[i], first < i ? new_roots[first] : next);
+		next += first < i ? 0 : 4096;
+	}
+}
+
 /* Two places have one new table when they had one old one, reached with the same rights and not cut
  * differently by spans; and only then. */
 static size_t check_places(const struct mote__rebuild *r, uint64_t *random)
 {
-	struct plain plain = plain_new(r->format);
+	struct plain plain = plain_new(shape_of(r->format));
 	size_t shared = 0, step = place_count / 60 + 1;
 	for (size_t i = check_random(random) % step; i < place_count; i += step) {
 		const struct place *a = &places[i];
@@ -353,48 +379,60 @@ static size_t check_places(const struct mote__rebuild *r, uint64_t *random)
 	return shared;
 }
 
-static void model(const struct mote__pt_format *format, unsigned rounds, uint64_t seed)
+struct sums {
+	size_t pages, shared, most_tables, stored_pages;
+};
+
+static void rebuild_random(const struct shape *shape, unsigned round, uint64_t *random,
+			   struct sums *sums)
 {
-	size_t pages = 0, shared = 0, most_tables = 0, stored_pages = 0;
 	struct finder finder;
-	check_note("seed %llu", (unsigned long long)seed);
-	for (unsigned round = 0; round < rounds; round++) {
-		struct mote__pt_span spans[4];
-		struct mote__pt_mapping mapping;
-		uint32_t root_count = (uint32_t)(check_random(&seed) % 4) + 1;
-		random_guest(&seed, format);
-		for (uint32_t i = 0; i < root_count; i++)
-			roots[i] = page_gpa((unsigned)(check_random(&seed) % 3));
-		if (check_random(&seed) % 8 == 0)
-			roots[0] = random_gpa(&seed);
-		struct mote__rebuild r = rebuild_of(format, root_count, &finder);
-		r.seed = check_random(&seed);
-		r.leaves_max = 1 << 26; /* a hole of 1 GiB, page by page, is 2^18 */
-		r.zero_gpa = check_random(&seed) % 2 ? ZERO_GPA : 0;
-		finder.is_short = check_random(&seed) % 2;
+	struct mote__pt_span spans[4];
+	struct mote__pt_mapping mapping;
+	uint32_t root_count = (uint32_t)(check_random(random) % 4) + 1;
+	random_guest(random, shape);
+	for (uint32_t i = 0; i < root_count; i++)
+		roots[i] = page_gpa((unsigned)(check_random(random) % 3));
+	if (check_random(random) % 8 == 0)
+		roots[0] = random_gpa(random);
+	struct mote__rebuild r = rebuild_of(shape->format, root_count, &finder);
+	r.seed = check_random(random);
+	r.leaves_max = 1 << 26; /* a hole of 1 GiB, page by page, is 2^18 */
+	r.zero_gpa = check_random(random) % 2 ? ZERO_GPA : 0;
+	finder.is_short = check_random(random) % 2;
+	r.large = check_random(random) % 2;
+	see_all_old(&r);
+	if (round % 2) {
+		random_spans(random, &r, spans, &mapping);
 		see_all_old(&r);
-		if (round % 2) {
-			random_spans(&seed, &r, spans, &mapping);
-			see_all_old(&r);
-		}
-		CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
-		check_pages(&r);
-		shared += check_places(&r, &seed);
-		pages += before_count;
-		stored_pages += r.page_count;
-		most_tables = builder.used / 4096 > most_tables ? builder.used / 4096 : most_tables;
 	}
-	check_note("%zu pages, %zu stored, %zu pairs of shared tables, at most %zu tables", pages,
-		   stored_pages, shared, most_tables);
-	CHECK(pages > rounds && stored_pages > rounds && shared > rounds / 4);
+	CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
+	check_roots(&r);
+	check_pages(&r);
+	sums->shared += check_places(&r, random);
+	sums->pages += before_count;
+	sums->stored_pages += r.page_count;
+	if (builder.used / 4096 > sums->most_tables)
+		sums->most_tables = builder.used / 4096;
+	CHECK(rebuilds_to_itself(&r));
 }
 
 TEST(rebuild_model__random_guests_are_the_same_after)
 {
-	model(&mote__pt_x86_64, 2000, 88001);
-}
-
-TEST(rebuild_model__random_guests_of_two_levels_are_the_same_after)
-{
-	model(&two_level, 2000, 88002);
+	const unsigned rounds = 2000;
+	uint64_t random = 88001;
+	check_note("seed %llu", (unsigned long long)random);
+	for (const struct shape *shape = shapes; shape->format; shape++) {
+		struct sums sums = {0};
+		large_seen = 0;
+		for (unsigned round = 0; round < rounds; round++)
+			rebuild_random(shape, round, &random, &sums);
+		check_note("%s: %zu pages, %zu stored, %zu pairs of shared tables, at most %zu "
+			   "tables, %zu large pages",
+			   shape->name, sums.pages, sums.stored_pages, sums.shared,
+			   sums.most_tables, large_seen);
+		CHECK(large_seen > 0 || shape->large_top == 1);
+		CHECK(sums.pages > rounds && sums.stored_pages > rounds &&
+		      sums.shared > rounds / 4);
+	}
 }

@@ -68,8 +68,9 @@ static bool is_memory(uint64_t gpa)
 
 static bool is_dropped(uint64_t gva)
 {
+	const struct mote__family *f = w.snapshot->layout.family;
 	return gva >= w.snapshot->layout.scratch_gva ||
-	       (gva >= 0xFFFF800000000000 && gva <= 0xFFFF80FFFFFFFFFF);
+	       (f->reserved_first && gva >= f->reserved_first && gva <= f->reserved_last);
 }
 
 /* The page at gva of a machine that starts from a snapshot is what the guest has there. */
@@ -91,14 +92,14 @@ static void check_page(const struct double_machine *m, uint64_t gva)
 
 static uint64_t random_gva(uint64_t *random)
 {
-	uint64_t bits = 0;
-	for (unsigned level = 1; level <= 4; level++) {
+	uint64_t gva = 0;
+	for (unsigned level = 1; level <= stock_shape->levels; level++) {
 		const uint64_t r = check_random(random);
 		/* Few places, and those where tests have entries. */
-		uint64_t index = r % 4 == 0 ? r / 4 % 512 : r / 4 % 24;
-		bits |= index << (12 + 9 * (level - 1));
+		uint64_t index = r % 4 == 0 ? r / 4 % shape_entries(stock_shape) : r / 4 % 24;
+		gva += index * shape_bytes(stock_shape, level);
 	}
-	return mote__pt_canonical(&mote__pt_x86_64, bits);
+	return shape_canonical(stock_shape, gva);
 }
 
 static void check_agrees(mote_snapshot *s, uint64_t *random, unsigned count)
@@ -115,16 +116,16 @@ static void check_agrees(mote_snapshot *s, uint64_t *random, unsigned count)
 
 static void name_myself(struct double_machine *m)
 {
-	uint64_t *root = words_at(m, root_of(m));
-	for (unsigned i = 1; i < 511; i++)
-		if (!root[i])
-			root[i] = root_of(m) | LINK;
+	const uint64_t root = root_of(m);
+	for (unsigned i = 1; i < shape_entries(stock_shape) - 1; i++)
+		if (!get_entry(m, root, i))
+			put_entry(m, root, i, root | LINK);
 }
 
-TEST(take_hostile__a_root_that_names_itself)
+TEST_FORMATS(take_hostile__a_root_that_names_itself)
 {
 	uint64_t random = 1;
-	stock_ready(NULL);
+	stock_ready_in(shape, NULL);
 	stock_run(name_myself);
 	mote_snapshot *s = stock_take();
 	CHECK(counted.finds < 3000 && counted.pages < 3000);
@@ -142,30 +143,30 @@ TEST(take_hostile__a_root_that_names_itself)
 	world_free(&w);
 }
 
-/* One table for each level, each entry of which names the next: 512^4 addresses of one page. */
+/* One table for each level, each entry of which names the next: all addresses are one page. */
 static void alias_everything(struct double_machine *m)
 {
-	const uint64_t page = new_page(m, 0x1234);
-	uint64_t below = page | LEAF_RW;
-	for (unsigned level = 1; level < 4; level++) {
+	const unsigned entries = shape_entries(stock_shape);
+	uint64_t below = new_page(m, 0x1234) | LEAF_RW;
+	for (unsigned level = 1; level < stock_shape->levels; level++) {
 		const uint64_t table = new_page(m, 0);
-		for (unsigned i = 0; i < 512; i++)
-			words_at(m, table)[i] = below;
+		for (unsigned i = 0; i < entries; i++)
+			put_entry(m, table, i, below);
 		below = table | LINK;
 	}
-	uint64_t *root = words_at(m, root_of(m));
-	for (unsigned i = 1; i < 511; i++)
-		root[i] = below;
+	for (unsigned i = 1; i < entries - 1; i++)
+		put_entry(m, root_of(m), i, below);
 }
 
-TEST(take_hostile__aliases_of_everything_cost_no_more_than_their_tables)
+TEST_FORMATS(take_hostile__aliases_of_everything_cost_no_more_than_their_tables)
 {
 	uint64_t random = 2;
-	stock_ready(NULL);
+	const unsigned last = shape_entries(shape) - 1;
+	stock_ready_in(shape, NULL);
 	stock_run(alias_everything);
 	/* What is around scratch as well: the guest could not tell us its answer through that. */
-	uint64_t *root = words_at(w.machine, root_of(w.machine)), top = root[511];
-	root[511] = root[510];
+	const uint64_t root = root_of(w.machine), top = get_entry(w.machine, root, last);
+	put_entry(w.machine, root, last, get_entry(w.machine, root, last - 1));
 	mote_snapshot *s = stock_take();
 	/* The tables, and those on the way to where the aliases are cut off. */
 	CHECK(counted.finds < 4000 && counted.pages < 4000);
@@ -173,11 +174,11 @@ TEST(take_hostile__aliases_of_everything_cost_no_more_than_their_tables)
 	check_agrees(s, &random, 1000);
 	mote_sandbox *fork = stock_fork(s);
 	const struct double_machine *m = machine_of(fork);
-	CHECK_EQ(value_at(m, root_of(m), 0x00007FFFFFFFF000), 0x1234);
+	CHECK_EQ(value_at(m, root_of(m), SPACE((last + 1) / 2) - PAGE), 0x1234);
 	CHECK_EQ(value_at(m, root_of(m), s->layout.scratch_gva - PAGE), 0x1234);
 	CHECK_EQ(leaf_gpa(m, root_of(m), s->layout.scratch_gva), s->layout.scratch_gpa);
 	mote_sandbox_destroy(fork);
-	root[511] = top;
+	put_entry(w.machine, root, last, top);
 	check_alive();
 	mote_snapshot_unref(s);
 	world_free(&w);
@@ -187,20 +188,21 @@ TEST(take_hostile__aliases_of_everything_cost_no_more_than_their_tables)
 static void cross_link(struct double_machine *m)
 {
 	const uint64_t links[] = {LINK, LINK | USER, LINK & ~2ull, LINK | NX, LINK | USER | NX};
+	const unsigned entries = shape_entries(stock_shape);
 	uint64_t tables[40];
 	for (unsigned i = 0; i < 40; i++)
 		tables[i] = new_page(m, 0);
 	for (unsigned i = 0; i < 40; i++)
-		for (unsigned j = 0; j < 512; j++)
-			words_at(m, tables[i])[j] = tables[(i + j) % 40] | links[j % 5];
-	for (unsigned i = 1; i < 500; i++)
-		words_at(m, root_of(m))[i] = tables[i % 40] | links[i % 5];
+		for (unsigned j = 0; j < entries; j++)
+			put_entry(m, tables[i], j, tables[(i + j) % 40] | links[j % 5]);
+	for (unsigned i = 1; i < entries - 12; i++)
+		put_entry(m, root_of(m), i, tables[i % 40] | links[i / 40 % 5]);
 }
 
-TEST(take_hostile__more_tables_than_there_can_be_are_refused)
+TEST_FORMATS(take_hostile__more_tables_than_there_can_be_are_refused)
 {
 	mote_snapshot *s = NULL;
-	stock_ready(NULL);
+	stock_ready_in(shape, NULL);
 	stock_run(cross_link);
 	FAILS(&w, mote_snapshot_take(w.sandbox, NULL, &s, &w.err), MOTE_ESNAPSHOT);
 	/* Either bound, as the walk meets them. */
@@ -240,22 +242,30 @@ TEST(take_hostile__tables_are_walked_a_bounded_number_of_times)
 
 /* ---- large pages ----------------------------------------------------------------------------- */
 
+/* Many of the largest pages, by two entries of the root where that is not the table itself. */
 static void map_large(struct double_machine *m)
 {
-	const uint64_t table = new_page(m, 0);
-	for (unsigned i = 0; i < 512; i++)
-		words_at(m, table)[i] = LEAF_RW | LARGE;
-	words_at(m, root_of(m))[1] = table | LINK;
-	words_at(m, root_of(m))[2] = table | LINK;
+	const uint64_t root = root_of(m), bytes = shape_bytes(stock_shape, stock_shape->large_top);
+	const bool is_root = stock_shape->large_top == stock_shape->levels;
+	const uint64_t table = is_root ? root : new_page(m, 0);
+	for (unsigned i = is_root ? 5 : 0; i < 512; i++)
+		put_entry(m, table, i, LEAF_RW | LARGE);
+	if (is_root)
+		return;
+	put_entry(m, root, 1, table | LINK);
+	put_entry(m, root, 2, table | LINK);
 	/* One that covers scratch, and one that no processor takes. */
-	*entry_at(m, root_of(m), SPACE(3), 3, LINK) = (GPA_END - (1ull << 30)) | LEAF_RW | LARGE;
-	words_at(m, root_of(m))[4] = LEAF_RW | LARGE;
+	set_entry(m, root, SPACE(3), stock_shape->large_top, LINK,
+		  (GPA_END - bytes) | LEAF_RW | LARGE);
+	put_entry(m, root, 4, LEAF_RW | LARGE);
 }
 
-TEST(take_hostile__large_pages_need_more_tables_than_there_is_room)
+TEST_FORMATS(take_hostile__large_pages_need_more_tables_than_there_is_room)
 {
 	mote_snapshot *s = NULL;
-	stock_ready(NULL);
+	if (shape->large_top == 1)
+		return;
+	stock_ready_in(shape, NULL);
 	stock_run(map_large);
 	FAILS(&w, mote_snapshot_take(w.sandbox, NULL, &s, &w.err), MOTE_ESNAPSHOT);
 	CHECK_HAS(w.err.message, "need more than 0x");
@@ -265,37 +275,72 @@ TEST(take_hostile__large_pages_need_more_tables_than_there_is_room)
 	world_free(&w);
 }
 
-static void map_a_few_large(struct double_machine *m)
+/* The large page of a level that has the end of guest memory. */
+static uint64_t last_large(unsigned level)
 {
-	const uint64_t root = root_of(m), scratch = w.snapshot->layout.scratch_gpa;
-	*entry_at(m, root, SPACE(3), 3, LINK) = (GPA_END - (1ull << 30)) | LEAF_RW | LARGE;
-	*entry_at(m, root, SPACE(4), 2, LINK) = (scratch & ~0x1FFFFFull) | LEAF_RO | LARGE | NX;
-	*entry_at(m, root, SPACE(4) + 0x200000, 2, LINK) = LEAF_COW | LARGE;
-	/* At no multiple of its size: the processor refuses it. */
-	*entry_at(m, root, SPACE(4) + 0x400000, 2, LINK) = 0x10000 | LEAF_RW | LARGE;
-	words_at(m, root)[5] = LEAF_RW | LARGE;
+	return (GPA_END - 1) & ~(shape_bytes(stock_shape, level) - 1);
 }
 
-TEST(take_hostile__large_pages_come_apart)
+static void map_a_few_large(struct double_machine *m)
+{
+	const uint64_t root = root_of(m), bytes = shape_bytes(stock_shape, 2);
+	const unsigned top = stock_shape->large_top;
+	set_entry(m, root, SPACE(3), top, LINK, last_large(top) | LEAF_RW | LARGE);
+	set_entry(m, root, SPACE(4), 2, LINK, last_large(2) | LEAF_RO | LARGE | NX);
+	set_entry(m, root, SPACE(4) + bytes, 2, LINK, LEAF_COW | LARGE);
+	/* At no multiple of its size: the processor refuses it. */
+	set_entry(m, root, SPACE(4) + 2 * bytes, 2, LINK, 0x10000 | LEAF_RW | LARGE);
+	if (top < stock_shape->levels)
+		put_entry(m, root, 5, LEAF_RW | LARGE);
+}
+
+TEST_FORMATS(take_hostile__large_pages_come_apart)
 {
 	uint64_t random = 3;
 	const struct mote_snapshot_options o = {.size = sizeof o, .scratch_bytes = 0x80000};
-	stock_ready(&o);
+	if (shape->large_top == 1)
+		return;
+	stock_ready_in(shape, &o);
 	const struct mote__layout *l = &w.snapshot->layout;
+	const uint64_t bytes = shape_bytes(shape, 2);
 	stock_run(map_a_few_large);
 	mote_snapshot *s = stock_take();
 	mote_sandbox *fork = stock_fork(s);
 	const struct double_machine *m = machine_of(fork);
-	for (uint64_t page = 0; page < 0x600000; page += PAGE) {
+	const uint64_t behind = SPACE(3) + (GPA_END - last_large(shape->large_top));
+	for (uint64_t page = 0; page < 3 * bytes; page += PAGE) {
 		check_page(m, SPACE(4) + page);
 		check_page(m, SPACE(3) + page);
-		check_page(m, SPACE(3) + (1ull << 30) - 0x600000 + page);
+		check_page(m, behind - 3 * bytes + page);
 	}
-	CHECK_EQ(leaf_gpa(m, root_of(m), SPACE(4) + 0x200000 + DATA(0)), DATA(0));
-	CHECK_EQ(leaf_flags(m, root_of(m), SPACE(3) + (1ull << 30) - l->scratch_bytes), LEAF_COW);
+	CHECK_EQ(leaf_gpa(m, root_of(m), SPACE(4) + bytes + DATA(0)), DATA(0));
+	CHECK_EQ(leaf_flags(m, root_of(m), behind - l->scratch_bytes), 0x201 | shape->used);
+	CHECK_EQ(leaf_flags(m, root_of(m), behind), 0);
 	mote_sandbox_destroy(fork);
 	check_agrees(s, &random, 200);
 	check_alive();
+	mote_snapshot_unref(s);
+	world_free(&w);
+}
+
+/* Bit 7 of an entry that names a table means nothing while CR4.PSE is clear. */
+static void mark_a_table_large(struct double_machine *m)
+{
+	map_page(m, root_of(m), SPACE(3) + PAGE, new_page(m, 0x77) | LEAF_RW);
+	const uint64_t entry = get_entry(m, root_of(m), 3);
+	put_entry(m, root_of(m), 3, entry | LARGE);
+}
+
+TEST(take_hostile__a_table_of_32_bits_may_look_large)
+{
+	stock_ready_in(shape_of(&mote__pt_i686), NULL);
+	stock_run(mark_a_table_large);
+	mote_snapshot *s = stock_take();
+	mote_sandbox *fork = stock_fork(s);
+	const struct double_machine *m = machine_of(fork);
+	CHECK_EQ(value_at(m, root_of(m), SPACE(3) + PAGE), 0x77);
+	CHECK_EQ(get_entry(m, root_of(m), 3) & 0xFFF, 0x027);
+	mote_sandbox_destroy(fork);
 	mote_snapshot_unref(s);
 	world_free(&w);
 }
@@ -360,16 +405,17 @@ static uint64_t random_entry(const struct double_machine *m)
 
 static void make_chaos(struct double_machine *m)
 {
+	const uint64_t root = root_of(m);
 	at_count = 4 + (unsigned)(check_random(&chaos) % 16);
 	for (unsigned i = 0; i < at_count; i++)
 		at[i] = new_page(m, 0);
 	for (unsigned i = 0; i < at_count; i++)
 		for (unsigned j = 0; j < 24; j++)
 			if (check_random(&chaos) % 4 == 0)
-				words_at(m, at[i])[j] = random_entry(m);
+				put_entry(m, at[i], j, random_entry(m));
 	for (unsigned j = 1; j < 24; j++)
-		words_at(m, root_of(m))[j] = random_entry(m);
-	words_at(m, root_of(m))[510] = random_entry(m);
+		put_entry(m, root, j, random_entry(m));
+	put_entry(m, root, shape_entries(stock_shape) - 2, random_entry(m));
 }
 
 static void check_chaos(void)
@@ -399,21 +445,25 @@ static void check_chaos(void)
 	mote_snapshot_unref(flat);
 }
 
-TEST(take_hostile__random_tables_give_what_they_say_or_an_error)
+TEST_FORMATS(take_hostile__random_tables_give_what_they_say_or_an_error)
 {
 	const char *seed = getenv("MOTE_TEST_SEED");
+	const unsigned last = shape_entries(shape) - 1;
 	chaos = seed ? strtoull(seed, NULL, 0) : (uint64_t)getpid() * 0x9E3779B97F4A7C15 | 1;
+	chaos_taken = chaos_refused = 0;
 	const struct mote_snapshot_options o = {.size = sizeof o, .scratch_bytes = 0x100000};
-	stock_ready(&o);
-	for (unsigned i = 0; i < 100; i++) {
-		check_note("round %u: MOTE_TEST_SEED=0x%llx", i, (unsigned long long)chaos);
+	stock_ready_in(shape, &o);
+	for (unsigned i = 0; i < 60; i++) {
+		check_note("%s, round %u: MOTE_TEST_SEED=0x%llx", shape->name, i,
+			   (unsigned long long)chaos);
 		stock_run(make_chaos);
 		/* It needs what is around scratch for its answer: not any more. */
 		if (check_random(&chaos) % 2)
-			words_at(w.machine, root_of(w.machine))[511] = random_entry(w.machine);
+			put_entry(w.machine, root_of(w.machine), last, random_entry(w.machine));
 		check_chaos();
 		OK(&w, mote_sandbox_restore(w.sandbox, w.snapshot, NULL, &w.err));
 		OK(&w, mote_sandbox_start(w.sandbox, 0, &w.err));
+		stock_set_pse();
 	}
 	check_note("%u snapshots, %u errors", chaos_taken, chaos_refused);
 	CHECK(chaos_taken > 0);
