@@ -51,8 +51,8 @@ static uint64_t count_faults(void)
 	for (uint32_t i = 0; i < header.num_desc; i++) {
 		uint64_t at = header.desc_offset + i * (sizeof desc + header.name_size);
 		if (!read_at(&desc, sizeof desc, at) ||
-		    !read_at(name, header.name_size < sizeof name ? header.name_size
-								  : sizeof name - 1,
+		    !read_at(name,
+			     header.name_size < sizeof name ? header.name_size : sizeof name - 1,
 			     at + sizeof desc))
 			break;
 		if (strcmp(name, "pf_fixed") == 0 &&

@@ -22,7 +22,7 @@
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
-#define OWN_BYTES 4096u
+#define OWN_BYTES  4096u
 #define SEAL_TRIES 4
 
 void *mote__alloc(size_t count, size_t bytes)
@@ -176,7 +176,8 @@ int mote__sys_seal(int fd)
 {
 	const int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 	int rc = fcntl(fd, F_ADD_SEALS, seals);
-	/* The kernel gives up while somebody holds a page, and its own compaction may for a moment. */
+	/* The kernel gives up while somebody holds a page, and its own compaction may for a moment.
+	 */
 	for (int tries = 1; rc < 0 && errno == EBUSY && tries < SEAL_TRIES; tries++)
 		rc = fcntl(fd, F_ADD_SEALS, seals);
 	return rc < 0 ? -errno : 0;

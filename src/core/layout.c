@@ -15,44 +15,30 @@
 #define BUFFERS_PAGE 16u /* where the buffers begin, behind the system pages */
 #define SPARE_FRAMES 16u
 
-/* guest-abi 1.1 to 1.3 */
+/* guest-abi 1.1 to 1.3: what both kinds of processors have. */
+#define FAMILY_S                                                                            \
+	.name = "S", .id = MOTE_FAMILY_S, .base_gpa = 0x1000,                               \
+	.peb_bytes = sizeof(struct mote_abi_peb), .runtime_pages = 12, .kept_pages = 3,     \
+	.word_size = 0x08, .word_next = 0x10, .word_tables = 0x18, .word_generation = 0x20, \
+	.exception_stack = 0x30
+
 static const struct mote__family families[] = {
-	{.name = "S",
-	 .id = MOTE_FAMILY_S,
-	 .bits = 64,
+	{.bits = 64,
 	 .format = &mote__pt_x86_64,
-	 .base_gpa = 0x1000,
 	 .region_bytes_max = MOTE_MAX_REGION_BYTES,
 	 .physical_end = 0x1000000000,
 	 .physical_bits = 36,
 	 .scratch_gva_end = 0xFFFFFFFFFFFFF000,
 	 .reserved_first = 0xFFFF800000000000,
 	 .reserved_last = 0xFFFF80FFFFFFFFFF,
-	 .peb_bytes = sizeof(struct mote_abi_peb),
-	 .runtime_pages = 12,
-	 .kept_pages = 3,
-	 .word_size = 0x08,
-	 .word_next = 0x10,
-	 .word_tables = 0x18,
-	 .word_generation = 0x20,
-	 .exception_stack = 0x30},
-	{.name = "S",
-	 .id = MOTE_FAMILY_S,
-	 .bits = 32,
+	 FAMILY_S},
+	{.bits = 32,
 	 .format = &mote__pt_i686_large, /* a table that uses it needs CR4.PSE */
-	 .base_gpa = 0x1000,
 	 .region_bytes_max = 0x70000000, /* both fit below physical_end */
 	 .physical_end = 0xFEE00000,
 	 .physical_bits = 32,
 	 .scratch_gva_end = 0x100000000,
-	 .peb_bytes = sizeof(struct mote_abi_peb),
-	 .runtime_pages = 12,
-	 .kept_pages = 3,
-	 .word_size = 0x08,
-	 .word_next = 0x10,
-	 .word_tables = 0x18,
-	 .word_generation = 0x20,
-	 .exception_stack = 0x30},
+	 FAMILY_S},
 };
 
 const struct mote__family *mote__family_find(uint32_t id, uint32_t bits)

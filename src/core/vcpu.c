@@ -24,15 +24,22 @@
 
 #define MSR_KERNEL_GS_BASE 0xC0000102u
 
+/* A writable data segment of 4 GiB. */
+static struct mote__segment flat(uint16_t selector, uint8_t dpl)
+{
+	return (struct mote__segment){.limit = 0xFFFFFFFF,
+				      .selector = selector,
+				      .type = 3,
+				      .present = 1,
+				      .dpl = dpl,
+				      .db = 1,
+				      .s = 1,
+				      .g = 1};
+}
+
 static void special_32(struct mote__special *special, uint64_t root_gpa)
 {
-	const struct mote__segment data = {.limit = 0xFFFFFFFF,
-					   .selector = 0x10,
-					   .type = 3,
-					   .present = 1,
-					   .db = 1,
-					   .s = 1,
-					   .g = 1};
+	const struct mote__segment data = flat(0x10, 0);
 	struct mote__segment code = data;
 	code.selector = 8;
 	code.type = 0xB;
@@ -88,14 +95,7 @@ void mote__special_stock(struct mote__special *special, uint32_t bits, uint64_t 
 void mote__special_confined(struct mote__special *special, uint64_t root_gpa, uint64_t cr4_extra,
 			    bool is_emulated)
 {
-	const struct mote__segment data = {.limit = 0xFFFFFFFF,
-					   .selector = MOTE__SS3,
-					   .type = 3,
-					   .present = 1,
-					   .dpl = 3,
-					   .db = 1,
-					   .s = 1,
-					   .g = 1};
+	const struct mote__segment data = flat(MOTE__SS3, 3);
 	struct mote__segment code = data;
 	code.selector = MOTE__CS3;
 	code.type = 0xB;

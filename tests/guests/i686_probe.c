@@ -7,27 +7,9 @@
 #include "i686_probe.h"
 
 #include "i686_kernel.h"
+#include "stock_abort.h"
 
 /* ---- abort ---- */
-
-struct chunk {
-	uint32_t word, count;
-};
-
-static void put(struct chunk *chunk, uint8_t byte)
-{
-	chunk->word |= (uint32_t)byte << (8 + 8 * chunk->count++);
-	if (chunk->count < 3 && byte != 0xFF)
-		return;
-	out32(102, chunk->word | chunk->count);
-	chunk->word = chunk->count = 0;
-}
-
-static void put_text(struct chunk *chunk, const char *text)
-{
-	for (; *text; text++)
-		put(chunk, (uint8_t)*text);
-}
 
 static void put_hex(struct chunk *chunk, const char *text, uint32_t value)
 {

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "stock_abort.h"
 #include "stock_message.h"
 
 /* First of four pages of scratch; the second is the IDT, the others are the stack. */
@@ -28,25 +29,6 @@ void probe_dispatch(const uint64_t *saved, uint64_t rsp);
 void probe_exception(const uint64_t *frame);
 
 /* ---- abort ----------------------------------------------------------------------------------- */
-
-struct chunk {
-	uint32_t word, count;
-};
-
-static void put(struct chunk *chunk, uint8_t byte)
-{
-	chunk->word |= (uint32_t)byte << (8 + 8 * chunk->count++);
-	if (chunk->count < 3 && byte != 0xFF)
-		return;
-	out32(102, chunk->word | chunk->count);
-	chunk->word = chunk->count = 0;
-}
-
-static void put_text(struct chunk *chunk, const char *text)
-{
-	for (; *text; text++)
-		put(chunk, (uint8_t)*text);
-}
 
 static void put_hex(struct chunk *chunk, uint64_t value)
 {

@@ -7,7 +7,7 @@
 #ifndef MOTE_TESTS_I686_H
 #define MOTE_TESTS_I686_H
 
-#include "system.h"
+#include "snapshots.h"
 
 #include "vm/objects.h"
 
@@ -126,27 +126,6 @@ static inline mote_snapshot *take_spaces(struct system *s)
 		.size = sizeof options, .find_roots = i686_find_roots, .cookie = &at};
 	OK(s, mote_snapshot_take(s->sandbox, &options, &snapshot, &s->err));
 	return snapshot;
-}
-
-static inline mote_snapshot *take(struct system *s)
-{
-	mote_snapshot *snapshot = NULL;
-	OK(s, mote_snapshot_take(s->sandbox, NULL, &snapshot, &s->err));
-	return snapshot;
-}
-
-static inline void restore(struct system *s, mote_snapshot *snapshot)
-{
-	OK(s, mote_sandbox_restore(s->sandbox, snapshot, NULL, &s->err));
-}
-
-/* A sandbox of snapshot in place of the one there is. */
-static inline void fork_of(struct system *s, mote_snapshot *snapshot)
-{
-	mote_sandbox *fork = NULL;
-	OK(s, mote_sandbox_create(s->engine, snapshot, s->host, NULL, &fork, &s->err));
-	mote_sandbox_destroy(s->sandbox);
-	s->sandbox = fork;
 }
 
 /* A snapshot's own table at gpa. */

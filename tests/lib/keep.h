@@ -3,7 +3,7 @@
 #ifndef MOTE_TESTS_KEEP_H
 #define MOTE_TESTS_KEEP_H
 
-#include "system.h"
+#include "snapshots.h"
 
 #define PAGE     4096ull
 #define LINEAR   0xFFFFFFEFFFFFF000ull /* GVA - GPA of scratch */
@@ -46,27 +46,6 @@ static inline uint64_t new_page(struct system *s, uint64_t value)
 	const uint64_t gpa = DO(s, "page");
 	poke(s, gpa + LINEAR, value);
 	return gpa;
-}
-
-static inline mote_snapshot *take(struct system *s)
-{
-	mote_snapshot *snapshot = NULL;
-	OK(s, mote_snapshot_take(s->sandbox, NULL, &snapshot, &s->err));
-	return snapshot;
-}
-
-static inline void restore(struct system *s, mote_snapshot *snapshot)
-{
-	OK(s, mote_sandbox_restore(s->sandbox, snapshot, NULL, &s->err));
-}
-
-/* A sandbox of snapshot in place of the one there is. */
-static inline void fork_of(struct system *s, mote_snapshot *snapshot)
-{
-	mote_sandbox *fork = NULL;
-	OK(s, mote_sandbox_create(s->engine, snapshot, s->host, NULL, &fork, &s->err));
-	mote_sandbox_destroy(s->sandbox);
-	s->sandbox = fork;
 }
 
 #endif
