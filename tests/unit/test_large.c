@@ -347,7 +347,7 @@ TEST(large__a_kernel_without_huge_pages)
 static uint64_t stored_bytes(const mote_snapshot *s)
 {
 	uint64_t bytes = 0;
-	struct stat st;
+	struct stat st = {0};
 	for (uint32_t i = 0; i < s->layer_count; i++) {
 		CHECK_EQ(fstat(s->layer[i].object->fd, &st), 0);
 		bytes += (uint64_t)st.st_blocks * 512;
