@@ -97,6 +97,9 @@ static const char *hint_of(const struct failure *failure)
 	const struct mote_error *err = failure->err;
 	switch (err->code) {
 	case MOTE_ENOKVM:
+		/* Nothing is missing then, and nothing can be mended. */
+		if (strstr(err->message, "32 bits"))
+			return NULL;
 		return "mote doctor tells what is missing and how to mend it";
 	case MOTE_ECANCELED:
 		return "--timeout gives it longer";

@@ -156,7 +156,7 @@ static uint64_t check_table(const struct mote__rebuild *r, const struct plain *p
 			leaves += check_table(r, plain, entry.gpa, level - 1, levels);
 		if (!entry.is_leaf)
 			continue;
-		REQUIRE(level == 1 || (level == 2 && r->large && !(entry.rights & 3)));
+		REQUIRE(level == 1);
 		bool is_added = r->mapping_count && entry.gpa >= linear.gpa &&
 				entry.gpa - linear.gpa < linear.bytes;
 		if (is_added)
@@ -180,9 +180,7 @@ static void check_structure(const struct mote__rebuild *r)
 		leaves += check_table(r, &plain, new_roots[i], r->format->levels, levels);
 	for (uint64_t i = 0; i < builder.used / 4096; i++)
 		REQUIRE(levels[i] != 0); /* none is lost */
-	/* A shared table that became a large page is one in each place. */
-	uint64_t counted = r->leaves_kept + r->leaves_stored + r->leaves_zero;
-	REQUIRE(r->large ? leaves >= counted : leaves == counted);
+	REQUIRE(leaves == r->leaves_kept + r->leaves_stored + r->leaves_zero);
 }
 
 static void check_stored(const struct mote__rebuild *r)
@@ -244,7 +242,6 @@ static void check_again(const struct mote__rebuild *first, uint64_t zero_gpa)
 	r.mappings = first->mappings;
 	r.mapping_count = first->mapping_count;
 	r.zero_gpa = zero_gpa;
-	r.large = first->large;
 	REQUIRE(mote__rebuild(&r) == MOTE__PT_OK);
 	REQUIRE(builder.used == used && memcmp(tables, new_tables, used) == 0);
 	REQUIRE(r.page_count == first->page_count && r.zero_gpa == first->zero_gpa);
@@ -321,7 +318,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	r.zero_gpa = zero_gpa;
 	r.seed = random;
 	finder.is_short = flags & 8;
-	r.large = data[2] & 128;
 	if (flags & 4) {
 		r.span_count = make_spans(&r, spans, &random);
 		r.spans = spans;

@@ -66,7 +66,7 @@ enum mote_code {
 	MOTE_ESNAPSHOT = -8,
 	/* the host machine's */
 	MOTE_ENOMEM = -20,  /* out of memory, or over a limit of the process */
-	MOTE_ENOKVM = -21,  /* no usable hypervisor */
+	MOTE_ENOKVM = -21,  /* no usable hypervisor, or not for this guest */
 	MOTE_ESYSTEM = -22, /* a system call was refused; system_errno has the number */
 	/* the guest's */
 	MOTE_EGUEST = -40,    /* the guest's function returned an error; not poisoned */
@@ -193,7 +193,7 @@ enum mote_access {
 
 /** Families of the guest ABI, for images without a note that tells. */
 enum mote_family {
-	MOTE_FAMILY_S = 1, /* Hyperlight 0.15 to 0.17: two stack buffers; the default */
+	MOTE_FAMILY_S = 1, /* Hyperlight 0.15 and 0.16: two stack buffers; the default */
 };
 
 #define MOTE_DEFAULT_BUFFER_BYTES 0x4000u
@@ -213,7 +213,9 @@ struct mote_snapshot_options {
 	uint64_t heap_bytes;    /* default 131072; confined guests: address space, not memory */
 	uint64_t stack_bytes;   /* confined guests; default: as the image's note asks */
 	uint64_t scratch_bytes; /* multiple of 4096; default 0x48000, confined: computed */
-	const void *init_data;  /* copied; the guest finds it through its PEB */
+	/* Copied; the guest finds it through its PEB. 2 MiB and more of it, read-only, begin at a
+	 * multiple of 2 MiB in guests that declare large leaves (those of the SDK do). */
+	const void *init_data;
 	uint64_t init_data_bytes;
 	uint32_t init_data_access; /* enum mote_access; default MOTE_READ */
 	uint32_t family;           /* enum mote_family, where the image has no version note */
@@ -240,7 +242,8 @@ struct mote_snapshot_options {
 
 /** Make a snapshot of the guest image (ELF) at path. Entering it means: initialise.
  * Errors: MOTE_EINVAL (an option; the message names field, value and limit), MOTE_EIMAGE,
- * MOTE_ETOOBIG, MOTE_ENOMEM, MOTE_ESYSTEM (reading the file). Any thread. Since: 0.1 */
+ * MOTE_ETOOBIG (a 32-bit guest has 0x70000000 bytes for its memory and as much for scratch, others
+ * MOTE_MAX_REGION_BYTES), MOTE_ENOMEM, MOTE_ESYSTEM (reading the file). Any thread. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_snapshot_from_file(const char *path,
 						   const struct mote_snapshot_options *options,
 						   mote_snapshot **snapshot,
@@ -258,7 +261,7 @@ MOTE_API void mote_snapshot_unref(mote_snapshot *snapshot);
 
 struct mote_snapshot_info {
 	uint32_t family;     /* enum mote_family */
-	uint32_t image_bits; /* 32 or 64 */
+	uint32_t image_bits; /* 32 or 64: the mode that the guest starts in */
 	uint8_t is_confined; /* 1: runs in ring 3 under the library's own ring-0 code */
 	uint8_t has_note;    /* 1: the image asks for that (see ignore_extensions) */
 	uint8_t is_position_independent;
@@ -571,7 +574,8 @@ struct mote_fresh {
  * that, and ready; host must have all functions, with the same types, that were there when the
  * snapshot was taken. A shell from the engine's pool is used where there is one.
  * Errors: MOTE_EINVAL (memory_max: the message has the least), MOTE_EIMPORT (the message lists what
- * host lacks), MOTE_ENOMEM, MOTE_ESYSTEM.
+ * host lacks), MOTE_ENOKVM (a 32-bit guest, and this KVM has paging in 64-bit mode only),
+ * MOTE_ENOMEM, MOTE_ESYSTEM.
  * Any thread. Since: 0.1
  */
 MOTE_API MOTE_MUST_USE int mote_sandbox_create(mote_engine *engine, mote_snapshot *snapshot,
@@ -659,16 +663,18 @@ MOTE_API const char *mote_state_name(uint32_t state);
 MOTE_API void *mote_sandbox_user_data(const mote_sandbox *sandbox);
 
 /** Copy len bytes out of the guest at virtual address gva, through the page tables that it started
- * with (a stock guest may have loaded others). buffer is written only on success. States: all but
- * running and broken. MOTE_EADDR: not mapped; fault_gva is the first bad byte. MOTE_EINVAL: more
- * than 4 GiB. Since: 0.1 */
+ * with, whatever it loaded into CR3 since: those of the image, or of a taken snapshot's first root
+ * (mote_find_roots). A stock guest's other address spaces are not reached. buffer is written only
+ * on success. States: all but running and broken. MOTE_EADDR: not mapped; fault_gva is the first
+ * bad byte. MOTE_EINVAL: more than 4 GiB. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_sandbox_read(mote_sandbox *sandbox, uint64_t gva, void *buffer,
 					     size_t len, struct mote_error *err);
 /** Copy len bytes into the guest. Pages must be writable in the guest's tables, or copy-on-write,
- * or zero on demand (they become the sandbox's own); the library's own pages are not the guest's.
- * Nothing is written unless all can be; a stock guest that has mapped its own page tables into the
- * range may see part of it. States: new, ready. MOTE_EADDR and MOTE_EINVAL as above; MOTE_ENOMEM:
- * no frame is left. Since: 0.1 */
+ * or zero on demand (they become the sandbox's own; a large copy-on-write page of a stock guest
+ * comes apart for that); the library's own pages are not the guest's. Nothing is written unless all
+ * can be; a stock guest that has mapped its own page tables into the range may see part of it.
+ * States: new, ready. MOTE_EADDR and MOTE_EINVAL as above; MOTE_ENOMEM: no frame is left. Since:
+ * 0.1 */
 MOTE_API MOTE_MUST_USE int mote_sandbox_write(mote_sandbox *sandbox, uint64_t gva, const void *data,
 					      size_t len, struct mote_error *err);
 
@@ -676,9 +682,19 @@ MOTE_API MOTE_MUST_USE int mote_sandbox_write(mote_sandbox *sandbox, uint64_t gv
 
 /**
  * Finds the roots of all address spaces of a guest that owns its page tables, when a snapshot is
- * taken: fills at most room guest physical addresses and returns how many there are; 0 means cr3
- * alone, more than room fails with MOTE_EINVAL. The first one is the space that a sandbox of the
- * snapshot starts in. It may read the sandbox, and do nothing else with it.
+ * taken: fills at most room guest physical addresses (flag bits are ignored) and returns how many
+ * there are; 0 means cr3 alone, more than room fails with MOTE_EINVAL. What no listed root reaches
+ * is not in the snapshot. The first one is the space that a sandbox of the snapshot starts in. It
+ * may read the sandbox, and do nothing else with it.
+ *
+ * cr3: the root in use when the last call ended, or the first one if the guest has not run since it
+ *      was made or restored.
+ *
+ * Page tables are built anew, so roots get other addresses; the new ones come first and in the
+ * order of this list. After a restore, and in a fork, number i is i pages behind the address in the
+ * ABI's word for the page tables (0x18 below the top of scratch). A root that is listed again is
+ * the same one and is counted once. The guest notices by the zero flag, which is set when its first
+ * call begins; tables that roots shared are still shared.
  */
 typedef uint32_t (*mote_find_roots)(void *cookie, mote_sandbox *sandbox, uint64_t cr3,
 				    uint64_t *roots, uint32_t room);
@@ -721,10 +737,10 @@ struct mote_restore_options {
 
 /**
  * Put sandbox to the state that snapshot has: nothing of what ran since is visible. snapshot may be
- * any that fits the same kind of guest (confined or not, same model-specific registers): the one it
- * runs from, a parent, a child, or an unrelated one; the sandbox runs from it afterwards. Its state
- * is new or ready, as the sandbox had that the snapshot was taken of. Mappings of
- * mote_sandbox_map() are gone.
+ * any that fits the same kind of guest (confined or not, 64 or 32 bits, same model-specific
+ * registers): the one it runs from, a parent, a child, or an unrelated one; the sandbox runs from
+ * it afterwards. Its state is new or ready, as the sandbox had that the snapshot was taken of.
+ * Mappings of mote_sandbox_map() are gone.
  *
  * States: new, ready, poisoned. Cost: what was touched; another snapshot: a memory slot is
  * switched. Errors: MOTE_ESNAPSHOT, MOTE_EIMPORT, MOTE_EINVAL (options; memory_max is too small for
@@ -737,7 +753,8 @@ MOTE_API MOTE_MUST_USE int mote_sandbox_restore(mote_sandbox *sandbox, mote_snap
 
 /** Make shells until the engine's pool holds count that have snapshot in place. Any thread; the
  * sandboxes made from them need no new virtual machine. Errors: MOTE_EINVAL (count is more than
- * pool_max), MOTE_ENOMEM (what was made so far stays), MOTE_ESYSTEM. Since: 0.1 */
+ * pool_max), MOTE_ENOKVM (as mote_sandbox_create()), MOTE_ENOMEM (what was made so far stays),
+ * MOTE_ESYSTEM. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_engine_fill(mote_engine *engine, mote_snapshot *snapshot,
 					    uint32_t count, struct mote_error *err);
 /** Destroy the shells of the engine's pool that have snapshot in place and so keep it; NULL: all.

@@ -90,7 +90,8 @@ void mote_guest_print(const char *text);
 
 /* ---- What the host gave --------------------------------------------------------------------- */
 
-/** The bytes that the host attached to the program; writable if the host said so. */
+/** The bytes that the host attached to the program; writable if the host said so. Read-only ones of
+ * 2 MiB and more begin at a multiple of 2 MiB, but not on other hosts. */
 struct mote_bytes mote_guest_init_data(void);
 
 /** Fill len bytes with random numbers fit for keys. Never the same twice, also not in two programs

@@ -84,8 +84,8 @@ static void choose_large(struct mote__layout *l)
 			l->cow_first_gva = l->parts[i].gva;
 	for (uint32_t i = 0; i < l->part_count; i++) {
 		struct mote__part *part = &l->parts[i];
-		bool is_apart = !l->is_confined || part->gva + part->bytes <= l->cow_first_gva ||
-				part->gva >= l->cow_end_gva;
+		bool is_apart =
+			part->gva + part->bytes <= l->cow_first_gva || part->gva >= l->cow_end_gva;
 		part->is_large = l->has_large && part->kind == MOTE__PART_MEMORY &&
 				 !part->attributes.cow && is_apart;
 	}
@@ -357,7 +357,6 @@ static int place_scratch_stock(struct mote__layout *l, const struct mote__layout
 	place_buffers(l, c);
 	place_scratch_end(l, bytes);
 	add_stock(l, c);
-	choose_large(l);
 	int rc = check_overlap(l, err);
 	if (rc < 0)
 		return rc;

@@ -52,7 +52,7 @@ const struct mote__family *mote__family_find(uint32_t id, uint32_t bits);
 struct mote__layout_config {
 	const struct mote__family *family;
 	bool is_confined;
-	bool has_large; /* the guest understands large leaves */
+	bool has_large; /* confined: the guest understands large leaves */
 	bool executable_heap;
 	uint64_t input_bytes, output_bytes, heap_bytes, stack_bytes;
 	uint64_t scratch_bytes; /* 0, confined: computed */

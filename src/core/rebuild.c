@@ -132,7 +132,6 @@ static int add_run(struct rebuilder *b, const struct mote__pt_leaf *leaf, uint64
 		.gpa = gpa,
 		.kind = MOTE__PT_MAP,
 		.attributes = attributes,
-		.large = b->r->large,
 	};
 	return rc;
 }
@@ -261,22 +260,6 @@ static bool on_leaf(void *cookie, const struct mote__pt_leaf *leaf)
 	return b->rc == MOTE__PT_OK;
 }
 
-/* Of the owner's table there is nothing left, or it became a large leaf: then so does this one. */
-static int link_large(struct rebuilder *b, const struct mote__pt_link *link,
-		      const struct mote__pt_space *owner)
-{
-	struct mote__pt_translation t;
-	if (mote__pt_translate(owner, link->owner_va, &t) < 0)
-		return MOTE__PT_OK;
-	const struct mote__pt_mapping leaf = {.va = link->va,
-					      .gpa = t.gpa,
-					      .bytes = t.bytes,
-					      .kind = MOTE__PT_MAP,
-					      .attributes = t.own,
-					      .large = true};
-	return mote__pt_map(b->r->builder, b->r->new_roots[link->root], &leaf);
-}
-
 static int link_table(struct rebuilder *b, const struct mote__pt_link *link)
 {
 	struct mote__rebuild *r = b->r;
@@ -289,7 +272,7 @@ static int link_table(struct rebuilder *b, const struct mote__pt_link *link)
 	uint64_t table;
 	int rc = mote__pt_find_table(&owner, link->owner_va, link->level, &table);
 	if (rc == MOTE__PT_NOT_MAPPED)
-		return link_large(b, link, &owner);
+		return MOTE__PT_OK; /* nothing is left of it */
 	if (rc < 0)
 		return rc;
 	return mote__pt_share(r->builder, r->new_roots[link->root], link->va, link->level + 1,

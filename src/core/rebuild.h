@@ -35,7 +35,6 @@ struct mote__rebuild {
 	const uint64_t *roots;             /* root_count gpas; flag bits are ignored */
 	const struct mote__pt_span *spans; /* as for a walk: what is kept */
 	uint32_t root_count, span_count;
-	bool large; /* make large leaves of read-only runs where the guest may have them */
 
 	/* What is at gpa (a whole smallest page, hostile). len goes in as the bytes that are asked
 	 * for and comes out as those that the answer holds for: at least one page and not more than
@@ -84,8 +83,7 @@ uint32_t mote__rebuild_slots_for(uint32_t pages_max);
 
 /**
  * Walk, build and list. Attributes are the effective ones, since tables above leaves allow all
- * here; what is writable becomes copy-on-write. Large pages come apart, and are made anew only if
- * large is set. A table met again becomes a
+ * here; what is writable becomes copy-on-write. Large pages come apart. A table met again becomes a
  * table in two places, unless nothing is left of it.
  *
  * The errors of mote__pt_walk() and mote__pt_map(), of which budgets are MOTE__PT_TABLE_BUDGET,

@@ -68,7 +68,7 @@ static struct mote__layout_config config_of(const struct mote_snapshot_options *
 	return (struct mote__layout_config){
 		.family = mote__family_find(o->family, elf->bits),
 		.is_confined = is_confined,
-		.has_large = bits & MOTE_ABI_LARGE_LEAVES,
+		.has_large = is_confined && bits & MOTE_ABI_LARGE_LEAVES,
 		.executable_heap = o->executable_heap,
 		.input_bytes = or_default(o->input_bytes, MOTE_DEFAULT_BUFFER_BYTES),
 		.output_bytes = or_default(o->output_bytes, MOTE_DEFAULT_BUFFER_BYTES),

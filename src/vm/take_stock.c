@@ -223,7 +223,6 @@ static void work_init(struct work *w, struct source *source, const uint64_t *roo
 		.root_count = root_count,
 		.spans = w->spans,
 		.span_count = mote__layout_spans(l, w->spans),
-		.large = l->has_large,
 		.find = find,
 		.cookie = source,
 		.leaves_max = LEAVES_MAX,

@@ -165,46 +165,6 @@ TEST(rebuild_sharing__large_pages_come_apart_and_stay_shared)
 	}
 }
 
-static unsigned new_level(const struct shape *shape, uint64_t va, uint64_t *gpa)
-{
-	struct plain plain = plain_new(shape);
-	struct plain_answer answer = plain_translate(&plain, new_roots[0], va);
-	*gpa = answer.gpa;
-	return answer.level;
-}
-
-/* Read-only pages that make a large one become it where that is asked for, in all places of their
- * table; a page that may be written keeps them apart. */
-TEST(rebuild_sharing__large_pages_are_made_when_asked_for)
-{
-	for (const struct shape *shape = shapes; shape->format; shape++) {
-		for (unsigned is_large = 0; is_large < 2; is_large++) {
-			struct mote__rebuild r = begin_in(shape);
-			const uint64_t bytes = shape_bytes(shape, 2), leaf = 0x5 | shape->used;
-			const unsigned leaves = shape->levels - 1;
-			const bool is_made = is_large && shape->large_top > 1;
-			uint64_t gpa;
-			memset(pool[40], 0, 4096);
-			for (unsigned i = 0; i < shape_entries(shape); i++) {
-				put(shape, leaves, i, (LARGE_GPA + i * 4096) | leaf);
-				put(shape, 40, i, (LARGE_GPA + i * 4096) | leaf);
-			}
-			put(shape, 40, 9, (LARGE_GPA + 9 * 4096) | leaf | 2);
-			put_again(shape, 1, 1);
-			put(shape, leaves - 1, 2, PAGE(40) | 0x27);
-			r.large = is_large;
-			CHECK_EQ(mote__rebuild(&r), MOTE__PT_OK);
-			for (unsigned i = 0; i < 3; i++) {
-				CHECK_EQ(new_level(shape, i * bytes + 0x8123, &gpa),
-					 is_made && i < 2 ? 2 : 1);
-				CHECK_EQ(gpa, LARGE_GPA + 0x8123);
-			}
-			CHECK_EQ(builder.used, (shape->levels + (is_made ? 0 : 1)) * 4096);
-			CHECK(rebuilds_to_itself(&r));
-		}
-	}
-}
-
 /* ---- spans and added mappings ---- */
 
 TEST(rebuild_sharing__cut_tables_are_shared_at_the_same_place_only)
