@@ -154,10 +154,11 @@ static bool has_scratch_for(const mote_sandbox *sandbox, const mote_snapshot *s)
 
 /* The slot of the snapshot's memory may stay. Where KVM has shadow tables it may not: those made of
  * tables in scratch outlive the wiping of scratch, and only a slot that goes makes KVM forget them.
- * With nested paging there are none, and the kernel tells KVM of every page that is wiped. */
+ * With nested paging there are none, and the kernel tells KVM of every page that is wiped; without
+ * mappings all of scratch is, since else the restore would have been one in place. */
 static bool has_memory_for(const mote_sandbox *sandbox, const mote_snapshot *s)
 {
-	return sandbox->has_memory && sandbox->snapshot == s &&
+	return sandbox->has_memory && sandbox->snapshot == s && !sandbox->mapped_count &&
 	       sandbox->engine->hypervisor->info.paging == MOTE_PAGING_NESTED;
 }
 
@@ -172,6 +173,10 @@ static int put_in_place(mote_sandbox *sandbox, mote_snapshot *snapshot, bool is_
 	if (rc < 0)
 		return rc;
 	if (keeps) {
+		/* A stock guest's frames begin behind its tables, of which snapshots have more or
+		 * less. */
+		if (!snapshot->layout.is_confined)
+			sandbox->frames_mapped = snapshot->layout.frame_count;
 		rc = is_known ? mote__scratch_wipe(sandbox, snapshot)
 			      : mote__sys_drop(sandbox->scratch, sandbox->scratch_bytes);
 		if (rc < 0)

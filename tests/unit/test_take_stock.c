@@ -625,6 +625,31 @@ TEST_FORMATS(take_stock__many_dead_pages_are_compacted)
 	world_free(&w);
 }
 
+static void map_eight_pages(struct double_machine *m)
+{
+	for (unsigned i = 1; i < 9; i++)
+		map_page(m, root_of(m), SPACE(i), new_page(m, i) | LEAF_RW);
+}
+
+/* A child has more tables than its parent, and so fewer frames. */
+TEST_FORMATS(take_stock__a_restore_to_the_parent_gives_its_frames_back)
+{
+	const struct mote_snapshot_options o = {.size = sizeof o, .scratch_bytes = 0x80000};
+	stock_ready_in(shape, &o);
+	mote_snapshot *parent = stock_take();
+	stock_run(map_eight_pages);
+	mote_snapshot *child = stock_take();
+	CHECK(child->layout.frame_count < parent->layout.frame_count);
+	mote_sandbox *fork = stock_fork(child);
+	CHECK_EQ(mote__frames_limit(fork), child->layout.frame_count);
+	OK(&w, mote_sandbox_restore(fork, parent, NULL, &w.err));
+	CHECK_EQ(mote__frames_limit(fork), parent->layout.frame_count);
+	mote_sandbox_destroy(fork);
+	mote_snapshot_unref(parent);
+	mote_snapshot_unref(child);
+	world_free(&w);
+}
+
 TEST_FORMATS(take_stock__the_sandbox_is_not_touched)
 {
 	stock_ready_in(shape, NULL);
