@@ -24,6 +24,9 @@
 
 #define MSR_KERNEL_GS_BASE 0xC0000102u
 
+_Static_assert(sizeof(struct mote__segment) == 24 && sizeof(struct mote__special) == 256,
+	       "no gaps");
+
 /* A writable data segment of 4 GiB. */
 static struct mote__segment flat(uint16_t selector, uint8_t dpl)
 {

@@ -18,17 +18,20 @@ struct mote__general {
 	uint64_t rip, rflags;
 };
 
+/** Neither struct has gaps, so that two can be compared as bytes. */
 struct mote__segment {
 	uint64_t base;
 	uint32_t limit;
 	uint16_t selector;
 	uint8_t type, present, dpl, db, s, l, g, unusable;
+	uint8_t reserved[2];
 };
 
 struct mote__special {
 	struct mote__segment cs, ds, es, fs, gs, ss, tr, ldt;
 	uint64_t gdt_base, idt_base;
 	uint16_t gdt_limit, idt_limit;
+	uint32_t reserved;
 	uint64_t cr0, cr2, cr3, cr4, efer;
 };
 
