@@ -73,7 +73,7 @@ int mote__snapshot_map(mote_snapshot *snapshot, struct mote_error *err)
 }
 
 /* A block of 2 MiB that has all of its pages: huge pages add nothing to a snapshot's memory. */
-static bool is_full(const mote_snapshot *s, uint64_t gpa)
+static bool is_full(const mote_snapshot *s, struct mote__holes *holes, uint64_t gpa)
 {
 	for (uint32_t i = 0; i < s->layer_count; i++) {
 		const struct mote__piece *layer = &s->layer[i];
@@ -81,8 +81,8 @@ static bool is_full(const mote_snapshot *s, uint64_t gpa)
 			continue;
 		uint64_t offset = gpa - layer->at + layer->object_offset;
 		return gpa - layer->at + MOTE__LARGE_BYTES <= layer->bytes &&
-		       mote__sys_next_hole(layer->object->fd, offset) >=
-			       (int64_t)(offset + MOTE__LARGE_BYTES);
+		       !mote__snapshot_is_hole(s, holes, gpa) &&
+		       holes->data_to >= offset + MOTE__LARGE_BYTES;
 	}
 	return false;
 }
@@ -90,6 +90,7 @@ static bool is_full(const mote_snapshot *s, uint64_t gpa)
 void mote__snapshot_collapse(const mote_snapshot *snapshot)
 {
 	const struct mote__layout *l = &snapshot->layout;
+	struct mote__holes holes = {0};
 	struct mote__pt_translation t;
 	for (uint32_t i = 0; i < l->part_count; i++) {
 		const struct mote__part *part = &l->parts[i];
@@ -97,7 +98,7 @@ void mote__snapshot_collapse(const mote_snapshot *snapshot)
 		uint64_t end = part->gva + part->bytes;
 		for (; part->is_large && gva + MOTE__LARGE_BYTES <= end; gva += MOTE__LARGE_BYTES)
 			if (mote__snapshot_translate(snapshot, gva, &t) && t.level > 1 &&
-			    is_full(snapshot, t.gpa))
+			    is_full(snapshot, &holes, t.gpa))
 				(void)mote__sys_collapse(snapshot->memory + t.gpa,
 							 MOTE__LARGE_BYTES);
 	}
