@@ -179,7 +179,7 @@ static bool parse_bytes(const char *text, struct argument *argument, struct pars
 		return parse_hex(text + 4, argument, error);
 	if (*text == '@') {
 		size_t len = 0;
-		if (!mote__file_read(text + 1, &argument->owned, &len, error))
+		if (!mote__input_read(text + 1, &argument->owned, &len, error))
 			return false;
 		argument->value = mote_bytes(argument->owned, len);
 		return true;
@@ -365,7 +365,7 @@ static bool read_all(FILE *file, const char *path, void **data, size_t *len,
 	return true;
 }
 
-bool mote__file_read(const char *path, void **data, size_t *len, struct parse_error *error)
+bool mote__input_read(const char *path, void **data, size_t *len, struct parse_error *error)
 {
 	if (strcmp(path, "-") == 0)
 		return read_all(stdin, "standard input", data, len, error);

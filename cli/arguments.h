@@ -69,6 +69,6 @@ bool mote__count_parse(const char *text, uint64_t max, uint64_t *count, struct p
 
 /** Read the file at path ("-" is standard input), at most ARGUMENT_MAX_FILE_BYTES. *data is to be
  * freed; never NULL on success. */
-bool mote__file_read(const char *path, void **data, size_t *len, struct parse_error *error);
+bool mote__input_read(const char *path, void **data, size_t *len, struct parse_error *error);
 
 #endif

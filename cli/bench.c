@@ -204,16 +204,16 @@ static void print_series(const char *name, const struct series *series)
 static void write_series(struct json *json, const char *key, const struct series *series)
 {
 	if (series->count == 0) {
-		mote__json_null(json, key);
+		mote__emit_null(json, key);
 		return;
 	}
-	mote__json_object(json, key);
-	mote__json_u64(json, "count", series->count);
-	mote__json_u64(json, "min_ns", quantile(series, 0));
-	mote__json_u64(json, "median_ns", quantile(series, 500));
-	mote__json_u64(json, "p99_ns", quantile(series, 990));
-	mote__json_u64(json, "max_ns", quantile(series, 1000));
-	mote__json_end(json);
+	mote__emit_object(json, key);
+	mote__emit_u64(json, "count", series->count);
+	mote__emit_u64(json, "min_ns", quantile(series, 0));
+	mote__emit_u64(json, "median_ns", quantile(series, 500));
+	mote__emit_u64(json, "p99_ns", quantile(series, 990));
+	mote__emit_u64(json, "max_ns", quantile(series, 1000));
+	mote__emit_end(json);
 }
 
 static void show(const struct session *session, const struct target *target,
@@ -222,19 +222,19 @@ static void show(const struct session *session, const struct target *target,
 	double entries = (double)results->vm_entries / (double)results->call.count;
 	if (session->options->json) {
 		struct json json = {.out = stdout};
-		mote__json_object(&json, NULL);
-		mote__json_bool(&json, "ok", true);
-		mote__json_text(&json, "version", mote_version());
-		mote__json_text(&json, "guest", session->guest);
-		mote__json_text(&json, "function", target->function);
+		mote__emit_object(&json, NULL);
+		mote__emit_bool(&json, "ok", true);
+		mote__emit_text(&json, "version", mote_version());
+		mote__emit_text(&json, "guest", session->guest);
+		mote__emit_text(&json, "function", target->function);
 		write_series(&json, "create", &results->create);
 		write_series(&json, "start", &results->start);
 		write_series(&json, "call", &results->call);
 		write_series(&json, "restore", &results->restore);
 		write_series(&json, "restore_call", &results->restore_call);
 		write_series(&json, "fork_call", &results->fork_call);
-		mote__json_f64(&json, "vm_entries_per_call", entries, 6);
-		mote__json_end(&json);
+		mote__emit_f64(&json, "vm_entries_per_call", entries, 6);
+		mote__emit_end(&json);
 		return;
 	}
 	(void)printf("%-12s %10s %10s %10s %10s %10s\n", "microseconds", "min", "median", "p99",
@@ -253,8 +253,8 @@ static int bench(struct session *session, struct target *target, struct results 
 	const struct options *options = session->options;
 	int status = mote__session_load(session, options);
 	if (status == EXIT_OK)
-		status = mote__target_resolve(target, session, options->operands[1],
-					      options->operands + 2, options->operand_count - 2);
+		status = mote__target_resolve(target, session, options->operands[0],
+					      options->operands + 1, options->operand_count - 1);
 	if (status == EXIT_OK)
 		status = measure(session, target, results);
 	if (status == EXIT_OK)
@@ -267,9 +267,9 @@ int mote__command_bench(const struct options *options)
 	struct session session = {.options = options};
 	struct target target = {0};
 	struct results results = {0};
-	if (options->operand_count < 2)
-		return mote__report_usage("bench", options->operand_count ? "which function?"
-									  : "which guest?");
+	if (options->operand_count < 1)
+		return mote__report_usage("bench",
+					  options->guest ? "which function?" : "which guest?");
 	int status = bench(&session, &target, &results);
 	mote__target_free(&target);
 	mote__session_close(&session);

@@ -30,16 +30,16 @@ static void write_json(const struct session *session, const struct target *targe
 		       const struct mote_value *result, uint64_t call_ns)
 {
 	struct json json = {.out = stdout};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "ok", true);
-	mote__json_text(&json, "guest", session->guest);
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "ok", true);
+	mote__emit_text(&json, "guest", session->guest);
 	if (target) {
-		mote__json_text(&json, "function", target->function);
+		mote__emit_text(&json, "function", target->function);
 		mote__value_json(&json, "result", result);
 	}
 	if (session->options->statistics)
 		mote__statistics_json(&json, session, call_ns);
-	mote__json_end(&json);
+	mote__emit_end(&json);
 }
 
 /** Print the result (of target; NULL where nothing was called) as the options want it. */
@@ -111,13 +111,13 @@ static int call_function(struct session *session, const char *function, char **w
 
 static int load_and_call(struct session *session, const struct options *options)
 {
-	if (options->operand_count == 1)
+	if (options->guest && options->operand_count == 0)
 		return mote__report_usage("call", "which function?");
 	int status = mote__session_load(session, options);
 	if (status != EXIT_OK)
 		return status;
-	return call_function(session, options->operands[1], options->operands + 2,
-			     options->operand_count - 2);
+	return call_function(session, options->operands[0], options->operands + 1,
+			     options->operand_count - 1);
 }
 
 int mote__command_call(const struct options *options)
@@ -180,16 +180,16 @@ static const char *main_of(const struct session *session)
 
 static int load_and_run(struct session *session, const struct options *options)
 {
-	if (!options->call && options->operand_count > 1)
+	if (!options->call && options->operand_count > 0)
 		return mote__report_usage("run", "\"%s\" needs a function: --call NAME",
-					  options->operands[1]);
+					  options->operands[0]);
 	int status = mote__session_load(session, options);
 	if (status != EXIT_OK)
 		return status;
 	const char *function = options->call ? options->call : main_of(session);
 	if (!function)
 		return initialise(session);
-	return call_function(session, function, options->operands + 1, options->operand_count - 1);
+	return call_function(session, function, options->operands, options->operand_count);
 }
 
 int mote__command_run(const struct options *options)

@@ -216,24 +216,24 @@ static void write_json(const struct report *report, const struct mote_error *err
 	static const char *const results[] = {
 		[CHECK_OK] = "ok", [CHECK_NOTE] = "note", [CHECK_BAD] = "bad"};
 	struct json json = {.out = stdout};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "ok", report->is_usable);
-	mote__json_text(&json, "version", mote_version());
-	mote__json_array(&json, "checks");
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "ok", report->is_usable);
+	mote__emit_text(&json, "version", mote_version());
+	mote__emit_array(&json, "checks");
 	for (unsigned i = 0; i < report->count; i++) {
 		const struct check *check = &report->checks[i];
-		mote__json_object(&json, NULL);
-		mote__json_text(&json, "name", check->name);
-		mote__json_text(&json, "result", results[check->result]);
-		mote__json_text(&json, "detail", check->detail);
+		mote__emit_object(&json, NULL);
+		mote__emit_text(&json, "name", check->name);
+		mote__emit_text(&json, "result", results[check->result]);
+		mote__emit_text(&json, "detail", check->detail);
 		if (check->advice[0])
-			mote__json_text(&json, "advice", check->advice);
-		mote__json_end(&json);
+			mote__emit_text(&json, "advice", check->advice);
+		mote__emit_end(&json);
 	}
-	mote__json_end(&json);
+	mote__emit_end(&json);
 	if (!report->is_usable)
-		mote__json_text(&json, "message", err->message);
-	mote__json_end(&json);
+		mote__emit_text(&json, "message", err->message);
+	mote__emit_end(&json);
 }
 
 int mote__command_doctor(const struct options *options)

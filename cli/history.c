@@ -60,13 +60,19 @@ static void add_step(struct history *history, const struct step *step)
 	history->count++;
 }
 
-/** Freeze what the guest has become by step. */
-static int take(struct history *history, struct step step)
+/** Freeze what the guest has become by step; the last one has the metadata that are wanted. */
+static int take(struct history *history, struct step step, bool is_last)
 {
 	const struct session *session = &history->session;
+	const struct mote_take_options with_metadata = {
+		.size = sizeof with_metadata,
+		.metadata = session->options->metadata,
+		.metadata_count = session->options->metadata_count,
+	};
 	struct mote_error err = {0};
 	uint64_t before = mote__clock_ns();
-	if (mote_snapshot_take(session->sandbox, NULL, &step.snapshot, &err) != MOTE_OK)
+	if (mote_snapshot_take(session->sandbox, is_last ? &with_metadata : NULL, &step.snapshot,
+			       &err) != MOTE_OK)
 		return mote__session_fail(session, session->guest, STAGE_SNAPSHOT, &err);
 	step.take_ns = mote__clock_ns() - before;
 	add_step(history, &step);
@@ -119,7 +125,7 @@ static struct short_text result_text(const struct mote_value *value)
 	return text;
 }
 
-static int make_call(struct history *history, const struct call *call)
+static int make_call(struct history *history, const struct call *call, bool is_last)
 {
 	struct step step = {.what = call->what};
 	struct mote_value value = mote_void();
@@ -130,30 +136,38 @@ static int make_call(struct history *history, const struct call *call)
 					  &err);
 	step.run_ns = mote__clock_ns() - before;
 	step.result = result_text(&value);
-	return take(history, step);
+	return take(history, step, is_last);
 }
 
 static int run(struct history *history, uint64_t rounds)
 {
 	struct session *session = &history->session;
+	uint64_t calls = rounds * history->plan->count;
 	int status = mote__session_create(session);
 	if (status == EXIT_OK)
 		status = mote__session_start(session);
-	if (status == EXIT_OK)
+	/* A ready one without calls is taken again for the metadata alone. */
+	bool is_ready = history->steps[0].info.is_ready;
+	if (status == EXIT_OK &&
+	    (!is_ready || (calls == 0 && session->options->metadata_count > 0)))
 		status = take(history,
-			      (struct step){.what = "initialise", .run_ns = session->start_ns});
-	for (uint64_t i = 0; status == EXIT_OK && i < rounds * history->plan->count; i++)
-		status = make_call(history, &history->plan->calls[i % history->plan->count]);
+			      (struct step){.what = is_ready ? "metadata" : "initialise",
+					    .run_ns = session->start_ns},
+			      calls == 0);
+	for (uint64_t i = 0; status == EXIT_OK && i < calls; i++)
+		status = make_call(history, &history->plan->calls[i % history->plan->count],
+				   i + 1 == calls);
 	return status;
 }
 
 int mote__history_make(struct history *history, const struct options *options)
 {
 	uint64_t rounds = options->repeat ? options->repeat : 1;
-	if (options->operand_count > 1) {
+	/* Saving has its own operand, and has checked it. */
+	if (options->operand_count > 0 && options->command != COMMAND_SNAPSHOT_SAVE) {
 		(void)mote__report_usage(options->command_name,
 					 "one guest at a time, not also \"%s\"",
-					 options->operands[1]);
+					 options->operands[0]);
 		mote__report_hint("a call is one word: --call 'add(2, 3)'");
 		return EXIT_USAGE;
 	}
@@ -169,7 +183,7 @@ int mote__history_make(struct history *history, const struct options *options)
 	history->steps = calloc(2 + rounds * options->call_count, sizeof *history->steps);
 	if (!history->steps)
 		return mote__report_host(history->session.guest, "out of memory");
-	add_step(history, &(struct step){.what = "image",
+	add_step(history, &(struct step){.what = history->session.is_stored ? "stored" : "image",
 					 .snapshot = mote_snapshot_ref(history->session.snapshot)});
 	return run(history, rounds);
 }
@@ -208,18 +222,18 @@ void mote__step_json(struct json *json, const char *key, const struct history *h
 		     uint32_t number)
 {
 	const struct step *step = &history->steps[number - 1];
-	mote__json_object(json, key);
-	mote__json_u64(json, "step", number);
-	mote__json_text(json, "what", step->what);
+	mote__emit_object(json, key);
+	mote__emit_u64(json, "step", number);
+	mote__emit_text(json, "what", step->what);
 	if (step->result.text[0])
-		mote__json_text(json, "result", step->result.text);
-	mote__json_u64(json, "generation", step->info.generation);
-	mote__json_bool(json, "is_ready", step->info.is_ready);
-	mote__json_bool(json, "is_same", step->is_same);
-	mote__json_u64(json, "layers", step->info.layer_count);
-	mote__json_u64(json, "added_bytes", step->added_bytes);
-	mote__json_u64(json, "memory_bytes", step->info.memory_bytes);
-	mote__json_u64(json, "dead_bytes", step->info.dead_bytes);
-	mote__json_u64(json, "run_ns", step->run_ns);
-	mote__json_u64(json, "take_ns", step->take_ns);
+		mote__emit_text(json, "result", step->result.text);
+	mote__emit_u64(json, "generation", step->info.generation);
+	mote__emit_bool(json, "is_ready", step->info.is_ready);
+	mote__emit_bool(json, "is_same", step->is_same);
+	mote__emit_u64(json, "layers", step->info.layer_count);
+	mote__emit_u64(json, "added_bytes", step->added_bytes);
+	mote__emit_u64(json, "memory_bytes", step->info.memory_bytes);
+	mote__emit_u64(json, "dead_bytes", step->info.dead_bytes);
+	mote__emit_u64(json, "run_ns", step->run_ns);
+	mote__emit_u64(json, "take_ns", step->take_ns);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What became of a guest, step by step: a snapshot of its image, one behind its initialisation, and
- * one behind every call that the options ask for. Steps count from 1, the image. Every function
+ * one behind every call that the options ask for. Steps count from 1, the image. What a stored
+ * snapshot is takes the image's place; if it is ready, there is no initialisation. Every function
  * reports its own failure and returns an exit status.
  */
 #ifndef MOTE_CLI_HISTORY_H
@@ -17,7 +18,7 @@
 #define HISTORY_MAX_STEPS 1000u
 
 struct step {
-	const char *what;         /* "image", "initialise", or the call as it was typed */
+	const char *what;         /* "image", "stored", "initialise", or the call as it was typed */
 	struct short_text result; /* of the call, as people read it; cut */
 	mote_snapshot *snapshot;
 	struct mote_snapshot_info info;
@@ -33,8 +34,8 @@ struct history {
 	uint32_t count;
 };
 
-/** Run the guest at operand 0 and take its snapshots. Zero the history before; it is to be freed in
- * any case. */
+/** Run the guest of the options and take its snapshots. Zero the history before; it is to be freed
+ * in any case. */
 int mote__history_make(struct history *history, const struct options *options);
 void mote__history_free(struct history *history);
 

@@ -151,58 +151,58 @@ static void print_all(const struct subject *subject)
 static void write_functions(struct json *json, const struct subject *subject, const char *key,
 			    uint32_t count, get_function get)
 {
-	mote__json_array(json, key);
+	mote__emit_array(json, key);
 	for (uint32_t i = 0; i < count; i++) {
 		struct mote_function function;
 		if (get(subject->session->snapshot, i, &function) == MOTE_OK)
 			mote__function_json(json, &function);
 	}
-	mote__json_end(json);
+	mote__emit_end(json);
 }
 
 static void write_region(struct json *json, const struct mote_region *region)
 {
-	mote__json_object(json, NULL);
-	mote__json_text(json, "name", region->name);
-	mote__json_address(json, "gva", region->gva);
-	mote__json_address(json, "gpa", region->gpa);
-	mote__json_u64(json, "bytes", region->bytes);
-	mote__json_text(json, "access", mote__access_text(region->access).text);
-	mote__json_bool(json, "is_cow", region->is_cow);
-	mote__json_bool(json, "is_demand", region->is_demand);
-	mote__json_bool(json, "is_system", region->is_system);
-	mote__json_end(json);
+	mote__emit_object(json, NULL);
+	mote__emit_text(json, "name", region->name);
+	mote__emit_address(json, "gva", region->gva);
+	mote__emit_address(json, "gpa", region->gpa);
+	mote__emit_u64(json, "bytes", region->bytes);
+	mote__emit_text(json, "access", mote__access_text(region->access).text);
+	mote__emit_bool(json, "is_cow", region->is_cow);
+	mote__emit_bool(json, "is_demand", region->is_demand);
+	mote__emit_bool(json, "is_system", region->is_system);
+	mote__emit_end(json);
 }
 
 static void write_json(const struct subject *subject)
 {
 	const struct mote_snapshot_info *info = &subject->info;
 	struct json json = {.out = stdout};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "ok", true);
-	mote__json_text(&json, "guest", subject->session->guest);
-	mote__json_bool(&json, "is_confined", info->is_confined);
-	mote__json_bool(&json, "has_note", info->has_note);
-	mote__json_text(&json, "version_note", info->version_note);
-	mote__json_u64(&json, "image_bits", info->image_bits);
-	mote__json_bool(&json, "is_position_independent", info->is_position_independent);
-	mote__json_address(&json, "entry", info->entry_gva);
-	mote__json_address(&json, "dispatch", info->dispatch_gva);
-	mote__json_u64(&json, "input_bytes", info->input_bytes);
-	mote__json_u64(&json, "output_bytes", info->output_bytes);
-	mote__json_u64(&json, "heap_bytes", info->heap_bytes);
-	mote__json_u64(&json, "stack_bytes", info->stack_bytes);
-	mote__json_u64(&json, "scratch_bytes", info->scratch_bytes);
-	mote__json_u64(&json, "memory_bytes", info->memory_bytes);
-	mote__json_u64(&json, "table_bytes", info->table_bytes);
-	mote__json_u64(&json, "write_set_pages", info->write_set_pages);
-	mote__json_array(&json, "regions");
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "ok", true);
+	mote__emit_text(&json, "guest", subject->session->guest);
+	mote__emit_bool(&json, "is_confined", info->is_confined);
+	mote__emit_bool(&json, "has_note", info->has_note);
+	mote__emit_text(&json, "version_note", info->version_note);
+	mote__emit_u64(&json, "image_bits", info->image_bits);
+	mote__emit_bool(&json, "is_position_independent", info->is_position_independent);
+	mote__emit_address(&json, "entry", info->entry_gva);
+	mote__emit_address(&json, "dispatch", info->dispatch_gva);
+	mote__emit_u64(&json, "input_bytes", info->input_bytes);
+	mote__emit_u64(&json, "output_bytes", info->output_bytes);
+	mote__emit_u64(&json, "heap_bytes", info->heap_bytes);
+	mote__emit_u64(&json, "stack_bytes", info->stack_bytes);
+	mote__emit_u64(&json, "scratch_bytes", info->scratch_bytes);
+	mote__emit_u64(&json, "memory_bytes", info->memory_bytes);
+	mote__emit_u64(&json, "table_bytes", info->table_bytes);
+	mote__emit_u64(&json, "write_set_pages", info->write_set_pages);
+	mote__emit_array(&json, "regions");
 	for (uint32_t i = 0; i < subject->region_count; i++)
 		write_region(&json, &subject->regions[i]);
-	mote__json_end(&json);
+	mote__emit_end(&json);
 	write_functions(&json, subject, "exports", info->export_count, mote_snapshot_get_export);
 	write_functions(&json, subject, "imports", info->import_count, mote_snapshot_get_import);
-	mote__json_end(&json);
+	mote__emit_end(&json);
 }
 
 static int write_svg(const struct subject *subject, const char *path)
@@ -262,9 +262,9 @@ static int show(const struct session *session)
 int mote__command_inspect(const struct options *options)
 {
 	struct session session = {0};
-	if (options->operand_count > 1)
+	if (options->operand_count > 0)
 		return mote__report_usage("inspect", "one guest at a time, not also \"%s\"",
-					  options->operands[1]);
+					  options->operands[0]);
 	int status = mote__session_load(&session, options);
 	if (status == EXIT_OK)
 		status = show(&session);

@@ -56,17 +56,17 @@ static void open_level(struct json *json, const char *key, char opening, char cl
 	json->depth++;
 }
 
-void mote__json_object(struct json *json, const char *key)
+void mote__emit_object(struct json *json, const char *key)
 {
 	open_level(json, key, '{', '}');
 }
 
-void mote__json_array(struct json *json, const char *key)
+void mote__emit_array(struct json *json, const char *key)
 {
 	open_level(json, key, '[', ']');
 }
 
-void mote__json_end(struct json *json)
+void mote__emit_end(struct json *json)
 {
 	assert(json->depth > 0);
 	json->depth--;
@@ -75,60 +75,60 @@ void mote__json_end(struct json *json)
 		(void)fputc('\n', json->out);
 }
 
-void mote__json_text_of(struct json *json, const char *key, const char *data, size_t len)
+void mote__emit_text_of(struct json *json, const char *key, const char *data, size_t len)
 {
 	start(json, key);
 	put_string(json->out, data, len);
 }
 
-void mote__json_text(struct json *json, const char *key, const char *text)
+void mote__emit_text(struct json *json, const char *key, const char *text)
 {
-	mote__json_text_of(json, key, text, strlen(text));
+	mote__emit_text_of(json, key, text, strlen(text));
 }
 
-void mote__json_u64(struct json *json, const char *key, uint64_t number)
+void mote__emit_u64(struct json *json, const char *key, uint64_t number)
 {
 	start(json, key);
 	(void)fprintf(json->out, "%" PRIu64, number);
 }
 
-void mote__json_i64(struct json *json, const char *key, int64_t number)
+void mote__emit_i64(struct json *json, const char *key, int64_t number)
 {
 	start(json, key);
 	(void)fprintf(json->out, "%" PRId64, number);
 }
 
-void mote__json_f64(struct json *json, const char *key, double number, int digits)
+void mote__emit_f64(struct json *json, const char *key, double number, int digits)
 {
 	if (isnan(number)) {
-		mote__json_text(json, key, "nan");
+		mote__emit_text(json, key, "nan");
 	} else if (isinf(number)) {
-		mote__json_text(json, key, number > 0 ? "inf" : "-inf");
+		mote__emit_text(json, key, number > 0 ? "inf" : "-inf");
 	} else {
 		start(json, key);
 		(void)fprintf(json->out, "%.*g", digits, number);
 	}
 }
 
-void mote__json_bool(struct json *json, const char *key, bool is_true)
+void mote__emit_bool(struct json *json, const char *key, bool is_true)
 {
 	start(json, key);
 	(void)fputs(is_true ? "true" : "false", json->out);
 }
 
-void mote__json_null(struct json *json, const char *key)
+void mote__emit_null(struct json *json, const char *key)
 {
 	start(json, key);
 	(void)fputs("null", json->out);
 }
 
-void mote__json_address(struct json *json, const char *key, uint64_t address)
+void mote__emit_address(struct json *json, const char *key, uint64_t address)
 {
 	start(json, key);
 	(void)fprintf(json->out, "\"0x%" PRIx64 "\"", address);
 }
 
-void mote__json_hex(struct json *json, const char *key, const void *data, size_t len)
+void mote__emit_hex(struct json *json, const char *key, const void *data, size_t len)
 {
 	const uint8_t *bytes = data;
 	start(json, key);

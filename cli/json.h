@@ -22,21 +22,21 @@ struct json {
 };
 
 /* key is NULL for an element of an array and for the outermost value. */
-void mote__json_object(struct json *json, const char *key);
-void mote__json_array(struct json *json, const char *key);
+void mote__emit_object(struct json *json, const char *key);
+void mote__emit_array(struct json *json, const char *key);
 /** Ends the innermost object or array; a line end follows the outermost. */
-void mote__json_end(struct json *json);
+void mote__emit_end(struct json *json);
 
-void mote__json_text(struct json *json, const char *key, const char *text);
-void mote__json_text_of(struct json *json, const char *key, const char *data, size_t len);
-void mote__json_u64(struct json *json, const char *key, uint64_t number);
-void mote__json_i64(struct json *json, const char *key, int64_t number);
+void mote__emit_text(struct json *json, const char *key, const char *text);
+void mote__emit_text_of(struct json *json, const char *key, const char *data, size_t len);
+void mote__emit_u64(struct json *json, const char *key, uint64_t number);
+void mote__emit_i64(struct json *json, const char *key, int64_t number);
 /** A number, or "nan", "inf", "-inf" as text; digits: enough to read the same number back. */
-void mote__json_f64(struct json *json, const char *key, double number, int digits);
-void mote__json_bool(struct json *json, const char *key, bool is_true);
-void mote__json_null(struct json *json, const char *key);
+void mote__emit_f64(struct json *json, const char *key, double number, int digits);
+void mote__emit_bool(struct json *json, const char *key, bool is_true);
+void mote__emit_null(struct json *json, const char *key);
 /** A guest address, as "0x..." text: numbers of that size do not survive every JSON reader. */
-void mote__json_address(struct json *json, const char *key, uint64_t address);
-void mote__json_hex(struct json *json, const char *key, const void *data, size_t len);
+void mote__emit_address(struct json *json, const char *key, uint64_t address);
+void mote__emit_hex(struct json *json, const char *key, const void *data, size_t len);
 
 #endif

@@ -48,16 +48,76 @@ static const struct command_row snapshot_commands[] = {
 	 "Start the guest, make the calls, and put the layers of the last snapshot into one. Show\n"
 	 "both, and that they are the same to a guest: the digest does not change.\n",
 	 NULL, 0},
+	{"save", COMMAND_SNAPSHOT_SAVE, mote__command_snapshot_save,
+	 "run a guest, save its last snapshot in a store",
+	 "Usage: mote snapshot save GUEST STORE[:TAG] [--call 'NAME(ARGUMENT, ...)']... "
+	 "[OPTION...]\n"
+	 "       mote snapshot save --new GUEST STORE[:TAG] [OPTION...]\n\n"
+	 "Start the guest, make the calls, and save the last snapshot in the directory STORE, "
+	 "which\n"
+	 "is made if need be. Without TAG it is \"latest\". GUEST may be a stored snapshot: it "
+	 "goes\n"
+	 "on from there, and only what changed is written.\n",
+	 NULL, 0},
+	{"load", COMMAND_SNAPSHOT_LOAD, mote__command_snapshot_load,
+	 "load and verify a stored snapshot, show what it is",
+	 "Usage: mote snapshot load REF [OPTION...]\n\n"
+	 "Load a stored snapshot as a program would, and show what it is, what it needs of its "
+	 "host\n"
+	 "and how long that took. Runs nothing of it and needs no KVM.\n",
+	 NULL, 0},
+	{"list", COMMAND_SNAPSHOT_LIST, mote__command_snapshot_list, "show what is in a store",
+	 "Usage: mote snapshot list STORE [OPTION...]\n\n"
+	 "List tags, sizes and digests of what is in the directory STORE.\n",
+	 NULL, 0},
+	{"verify", COMMAND_SNAPSHOT_VERIFY, mote__command_snapshot_verify,
+	 "read and check all that is in a store",
+	 "Usage: mote snapshot verify STORE[:TAG|@DIGEST] [OPTION...]\n\n"
+	 "Read every byte of one snapshot, or of all of them, and check it against its digest and\n"
+	 "the rules of the format. Tells the first damage, changes nothing.\n",
+	 NULL, 0},
+	{"tag", COMMAND_SNAPSHOT_TAG, mote__command_snapshot_tag, "give a stored snapshot a tag",
+	 "Usage: mote snapshot tag STORE:TAG|STORE@DIGEST NEWTAG [OPTION...]\n\n"
+	 "Give a stored snapshot one more tag. What had that tag before loses it.\n",
+	 NULL, 0},
+	{"remove", COMMAND_SNAPSHOT_REMOVE, mote__command_snapshot_remove,
+	 "take a snapshot out of a store's list",
+	 "Usage: mote snapshot remove STORE:TAG|STORE@DIGEST [OPTION...]\n\n"
+	 "Take a tag, or a manifest with all its tags, out of the list. The space becomes free "
+	 "with\n"
+	 "mote snapshot gc.\n",
+	 NULL, 0},
+	{"gc", COMMAND_SNAPSHOT_GC, mote__command_snapshot_gc,
+	 "remove from a store what nothing listed needs",
+	 "Usage: mote snapshot gc STORE [OPTION...]\n\n"
+	 "Remove blobs that no listed snapshot needs, and what unfinished writers left. Waits "
+	 "until\n"
+	 "nobody uses the store.\n",
+	 NULL, 0},
+	{"push", COMMAND_SNAPSHOT_PUSH, mote__command_snapshot_push,
+	 "send a stored snapshot to a registry",
+	 "Usage: mote snapshot push STORE[:TAG|@DIGEST] docker://HOST/NAME:TAG [OPTION...]\n\n"
+	 "Send what the registry does not have, through skopeo, which has the credentials (skopeo\n"
+	 "login HOST).\n",
+	 NULL, 0},
+	{"pull", COMMAND_SNAPSHOT_PULL, mote__command_snapshot_pull,
+	 "bring a snapshot from a registry into a store",
+	 "Usage: mote snapshot pull docker://HOST/NAME[:TAG|@DIGEST] STORE[:TAG] [OPTION...]\n\n"
+	 "Bring what the store does not have, through skopeo, verify all of it and give it a tag:\n"
+	 "that of the registry where none is said.\n",
+	 NULL, 0},
 };
 
 static const struct command_row commands[] = {
 	{"run", COMMAND_RUN, mote__command_run, "start a guest, perhaps call a function of it",
-	 "Usage: mote run GUEST [--call NAME [ARGUMENT...]] [OPTION...]\n\n"
+	 "Usage: mote run GUEST [--call NAME [ARGUMENT...]] [OPTION...]\n"
+	 "       mote run --from REF [--call NAME [ARGUMENT...]] [OPTION...]\n\n"
 	 "Start the guest in a fresh sandbox and call NAME. Without --call, call its function\n"
 	 "\"run\" or \"main\" if it has one without parameters; else list what can be called.\n",
 	 NULL, 0},
 	{"call", COMMAND_CALL, mote__command_call, "call a function of a guest, print the result",
-	 "Usage: mote call GUEST NAME [ARGUMENT...] [OPTION...]\n\n"
+	 "Usage: mote call GUEST NAME [ARGUMENT...] [OPTION...]\n"
+	 "       mote call --from REF NAME [ARGUMENT...] [OPTION...]\n\n"
 	 "Start the guest in a fresh sandbox, call NAME and print what it returns.\n",
 	 NULL, 0},
 	{"inspect", COMMAND_INSPECT, mote__command_inspect,
@@ -66,10 +126,11 @@ static const struct command_row commands[] = {
 	 "Show what is in a guest image and how it would lie in memory. Runs nothing of it and\n"
 	 "needs no KVM.\n",
 	 NULL, 0},
-	{"snapshot", 0, NULL, "take snapshots of a running guest, look at them",
-	 "Usage: mote snapshot COMMAND GUEST [--call 'NAME(ARGUMENT, ...)']... [OPTION...]\n\n"
-	 "Run a guest and freeze what becomes of it. Nothing is stored: snapshots last as long as\n"
-	 "the command.\n",
+	{"snapshot", 0, NULL, "take snapshots of a running guest; save, load and ship them",
+	 "Usage: mote snapshot COMMAND GUEST [--call 'NAME(ARGUMENT, ...)']... [OPTION...]\n"
+	 "       mote snapshot COMMAND STORE[:TAG|@DIGEST] [OPTION...]\n\n"
+	 "Run a guest and freeze what becomes of it; keep that in stores, which are directories,\n"
+	 "and in registries.\n",
 	 snapshot_commands, sizeof snapshot_commands / sizeof snapshot_commands[0]},
 	{"doctor", COMMAND_DOCTOR, mote__command_doctor, "tell whether mote can run guests here",
 	 "Usage: mote doctor [OPTION...]\n\n"
@@ -78,7 +139,8 @@ static const struct command_row commands[] = {
 	 NULL, 0},
 	{"bench", COMMAND_BENCH, mote__command_bench,
 	 "measure creation, start, calls, restores and forks",
-	 "Usage: mote bench GUEST NAME [ARGUMENT...] [-n N] [OPTION...]\n\n"
+	 "Usage: mote bench GUEST NAME [ARGUMENT...] [-n N] [OPTION...]\n"
+	 "       mote bench --from REF NAME [ARGUMENT...] [-n N] [OPTION...]\n\n"
 	 "Measure how long it takes to make and start a sandbox, to call NAME in one, to restore\n"
 	 "it to what it was, alone and with the next call, and to make a fork of it, call NAME\n"
 	 "there and destroy it.\n",
@@ -98,15 +160,21 @@ static const char calls_help[] =
 	"\nA call is one word for the shell: --call 'add(2, 3)' or --call count_up. A text with\n"
 	"commas, parentheses or blanks at its ends stands in double quotes.\n";
 
-static const char status_help[] = "\nExit status:\n"
-				  "  0  done\n"
-				  "  1  the guest's function returned an error\n"
-				  "  2  the command line is wrong\n"
-				  "  3  the guest image, an option or the arguments were refused\n"
-				  "  4  the guest aborted, faulted or broke the protocol\n"
-				  "  5  ended by the timeout\n"
-				  "  6  no usable hypervisor (see mote doctor)\n"
-				  "  7  any other failure of the host\n";
+static const char places_help[] =
+	"\nA stored snapshot (REF) is STORE, which means the tag \"latest\" in that directory,\n"
+	"STORE:TAG, STORE@sha256:DIGEST, or docker://HOST/NAME:TAG, which is pulled to the store\n"
+	"~/.cache/mote/store first. It may stand wherever GUEST does.\n";
+
+static const char status_help[] =
+	"\nExit status:\n"
+	"  0  done\n"
+	"  1  the guest's function returned an error\n"
+	"  2  the command line is wrong\n"
+	"  3  the guest, a store, an option or the arguments were refused\n"
+	"  4  the guest aborted, faulted or broke the protocol\n"
+	"  5  ended by the timeout\n"
+	"  6  no usable hypervisor (see mote doctor)\n"
+	"  7  any other failure of the host\n";
 
 static void print_commands(FILE *out, const struct command_row *rows, size_t count)
 {
@@ -141,10 +209,12 @@ static void print_command_help(const struct command_row *row)
 	(void)fputs(row->help, stdout);
 	if (row->command & COMMANDS_SNAPSHOT)
 		(void)fputs(calls_help, stdout);
-	if (row->command != COMMAND_INSPECT && row->command != COMMAND_DOCTOR)
+	if (row->command & COMMANDS_RUNNING)
 		(void)fputs(arguments_help, stdout);
 	if (row->command & (COMMAND_RUN | COMMAND_CALL | COMMAND_BENCH))
 		(void)fputs(dash_help, stdout);
+	if (row->command & COMMANDS_GUEST)
+		(void)fputs(places_help, stdout);
 	(void)fputc('\n', stdout);
 	mote__options_help(stdout, row->command);
 	(void)fputs("\nSizes are bytes, or end in K, M or G. Times end in ns, us, ms, s, m or h.\n"
@@ -194,13 +264,12 @@ static int run_command(const struct command_row *group, const struct command_row
 		       row->name);
 	struct options options = {.command = row->command, .command_name = name};
 	int status = mote__options_parse(&options, argc, argv);
-	if (status != EXIT_OK)
-		return status;
-	if (options.help) {
+	if (status == EXIT_OK && options.help)
 		print_command_help(row);
-		return EXIT_OK;
-	}
-	return row->run(&options);
+	else if (status == EXIT_OK)
+		status = row->run(&options);
+	mote__options_free(&options);
+	return status;
 }
 
 /** Help for the words behind "help". */

@@ -4,10 +4,12 @@
 
 #include <mote.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arguments.h"
 #include "cli.h"
+#include "numbers.h"
 #include "report.h"
 #include "suggest.h"
 
@@ -20,6 +22,8 @@ enum kind {
 	KIND_COUNT,    /* uint64_t */
 	KIND_TYPE,     /* uint32_t, enum mote_type */
 	KIND_LEVEL,    /* uint32_t, enum mote_log_level */
+	KIND_METADATA, /* one more of options->metadata */
+	KIND_TLS,      /* options->tls_verify and has_tls_verify */
 };
 
 struct row {
@@ -33,10 +37,14 @@ struct row {
 };
 
 #define WITH_WORDS  (COMMAND_RUN | COMMAND_CALL | COMMAND_BENCH)
-#define GUEST_RUNS  (WITH_WORDS | COMMANDS_SNAPSHOT)
+#define GUEST_RUNS  COMMANDS_RUNNING
 #define GUEST_LOADS (GUEST_RUNS | COMMAND_INSPECT)
 #define GUEST_CALLS (COMMAND_RUN | COMMAND_CALL)
-#define EVERY       (GUEST_LOADS | COMMAND_DOCTOR)
+#define SAVE        COMMAND_SNAPSHOT_SAVE
+#define TRAVELS     (COMMAND_SNAPSHOT_PUSH | COMMAND_SNAPSHOT_PULL)
+/* Others have no progress to show, or leave it to these. */
+#define LASTS (COMMANDS_GUEST | COMMAND_SNAPSHOT_VERIFY | TRAVELS)
+#define EVERY 0xFFFFFFFFu
 
 #define MAX_COUNT 10000000ull
 
@@ -59,6 +67,12 @@ static const struct row rows[] = {
 	 "make the calls N times over"},
 	{"from", 0, KIND_COUNT, COMMAND_SNAPSHOT_DIFF, offsetof(struct options, from), "STEP",
 	 "compare the last step with this one; default: the one before it"},
+	{"from", 0, KIND_TEXT, WITH_WORDS, offsetof(struct options, stored), "REF",
+	 "in place of GUEST: a stored snapshot, here or in a registry"},
+	{"new", 0, KIND_FLAG, SAVE, offsetof(struct options, is_new), NULL,
+	 "save the image without running it; needs no KVM"},
+	{"metadata", 0, KIND_METADATA, SAVE, offsetof(struct options, metadata), "NAME=JSON",
+	 "attach a value to the snapshot; again for more"},
 	{"stats", 's', KIND_FLAG, GUEST_CALLS, offsetof(struct options, statistics), NULL,
 	 "print times and counters to standard error"},
 	{"iterations", 'n', KIND_COUNT, COMMAND_BENCH, offsetof(struct options, iterations), "N",
@@ -99,6 +113,19 @@ static const struct row rows[] = {
 	{"allow-unfiltered-msrs", 0, KIND_FLAG, GUEST_RUNS,
 	 offsetof(struct options, allow_unfiltered_msrs), NULL,
 	 "accept a kernel that cannot filter MSRs"},
+	{"trust-memory-without-verifying", 0, KIND_FLAG, COMMANDS_GUEST,
+	 offsetof(struct options, trust_memory), NULL,
+	 "map a stored snapshot's memory from its files, without hashing it"},
+	{"accept-processor", 0, KIND_FLAG, COMMANDS_GUEST,
+	 offsetof(struct options, accept_processor), NULL,
+	 "do not warn of a stored guest that may have seen another processor"},
+	{"bytes-max", 0, KIND_SIZE, COMMANDS_GUEST | COMMAND_SNAPSHOT_PULL,
+	 offsetof(struct options, bytes_max), "SIZE",
+	 "refuse a larger stored snapshot; default 4G"},
+	{"tls-verify", 0, KIND_TLS, COMMANDS_GUEST | TRAVELS, offsetof(struct options, tls_verify),
+	 "BOOL", "false: talk to the registry also without TLS"},
+	{"quiet", 'q', KIND_FLAG, LASTS, offsetof(struct options, quiet), NULL,
+	 "show no progress on a terminal"},
 	{"json", 'j', KIND_FLAG, EVERY, offsetof(struct options, json), NULL,
 	 "print one JSON object"},
 	{"help", 'h', KIND_FLAG, EVERY, offsetof(struct options, help), NULL, "print this"},
@@ -119,6 +146,42 @@ static bool parse_level(const char *text, uint32_t *level, struct parse_error *e
 	return false;
 }
 
+/** NAME=JSON; whether both are as they should is the library's to say. */
+static bool add_metadata(struct options *options, const char *text, struct parse_error *error)
+{
+	const char *equals = strchr(text, '=');
+	if (!equals || equals == text)
+		return mote__parse_fail(error, "\"%.60s\" is not NAME=JSON", text);
+	if (options->metadata_count == MOTE_MAX_METADATA)
+		return mote__parse_fail(error, "more than %d", MOTE_MAX_METADATA);
+	char *copy = strdup(text);
+	if (!copy)
+		return mote__parse_fail(error, "out of memory");
+	copy[equals - text] = 0;
+	options->metadata_text[options->metadata_count] = copy;
+	options->metadata[options->metadata_count++] =
+		(struct mote_metadata){.name = copy, .json = copy + (equals - text) + 1};
+	return true;
+}
+
+static bool set_tls(struct options *options, const char *text, struct parse_error *error)
+{
+	options->has_tls_verify = true;
+	options->tls_verify = strcmp(text, "true") == 0;
+	if (options->tls_verify || strcmp(text, "false") == 0)
+		return true;
+	return mote__parse_fail(error, "\"%.60s\" is neither true nor false", text);
+}
+
+static bool add_call(struct options *options, const char *text, struct parse_error *error)
+{
+	if (options->call_count == MAX_CALLS)
+		return mote__parse_fail(error, "more than %d; --repeat makes them several times",
+					MAX_CALLS);
+	options->calls[options->call_count++] = text;
+	return true;
+}
+
 static bool set(struct options *options, const struct row *row, const char *text,
 		struct parse_error *error)
 {
@@ -131,14 +194,7 @@ static bool set(struct options *options, const struct row *row, const char *text
 		*(const char **)field = text;
 		return true;
 	case KIND_CALL:
-		if (options->call_count == MAX_CALLS) {
-			(void)snprintf(error->message, sizeof error->message,
-				       "more than %d; --repeat makes them several times",
-				       MAX_CALLS);
-			return false;
-		}
-		options->calls[options->call_count++] = text;
-		return true;
+		return add_call(options, text, error);
 	case KIND_SIZE:
 		return mote__size_parse(text, field, error);
 	case KIND_DURATION:
@@ -149,6 +205,10 @@ static bool set(struct options *options, const struct row *row, const char *text
 		return mote__type_parse(text, field, error);
 	case KIND_LEVEL:
 		return parse_level(text, field, error);
+	case KIND_METADATA:
+		return add_metadata(options, text, error);
+	case KIND_TLS:
+		return set_tls(options, text, error);
 	}
 	return false;
 }
@@ -240,6 +300,18 @@ static int take_option(struct options *options, int argc, char **argv, int *at)
 	return EXIT_OK;
 }
 
+/** The guest is no operand like others. */
+static void take_guest(struct options *options)
+{
+	if (!(options->command & COMMANDS_GUEST))
+		return;
+	options->guest = options->stored;
+	if (options->guest || options->operand_count == 0)
+		return;
+	options->guest = *options->operands++;
+	options->operand_count--;
+}
+
 int mote__options_parse(struct options *options, int argc, char **argv)
 {
 	bool is_over = false;
@@ -257,7 +329,36 @@ int mote__options_parse(struct options *options, int argc, char **argv)
 				return status;
 		}
 	}
+	take_guest(options);
 	return EXIT_OK;
+}
+
+void mote__options_free(struct options *options)
+{
+	for (uint32_t i = 0; i < options->metadata_count; i++)
+		free(options->metadata_text[i]);
+}
+
+const char *mote__options_of_image(const struct options *options)
+{
+	const struct {
+		const char *name;
+		bool is_given;
+	} given[] = {
+		{"init-data", options->init_data != NULL},
+		{"heap", options->heap_bytes != 0},
+		{"stack", options->stack_bytes != 0},
+		{"input", options->input_bytes != 0},
+		{"output-buffer", options->output_bytes != 0},
+		{"scratch", options->scratch_bytes != 0},
+		{"image-max", options->image_bytes_max != 0},
+		{"ignore-extensions", options->ignore_extensions},
+		{"executable-heap", options->executable_heap},
+	};
+	for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+		if (given[i].is_given)
+			return given[i].name;
+	return NULL;
 }
 
 void mote__options_help(FILE *out, enum command command)
@@ -272,6 +373,8 @@ void mote__options_help(FILE *out, enum command command)
 		(void)snprintf(left, sizeof left, "%s--%s%s%s", letter, rows[i].name,
 			       rows[i].argument ? " " : "",
 			       rows[i].argument ? rows[i].argument : "");
-		(void)fprintf(out, "  %-27s  %s\n", left, rows[i].help);
+		/* A name that is too long for its column has a line of its own. */
+		(void)fprintf(out, strlen(left) > 27 ? "  %s\n%31s%s\n" : "  %-27s%2s%s\n", left,
+			      "", rows[i].help);
 	}
 }

@@ -57,11 +57,11 @@ int mote__report_host(const char *what, const char *format, ...)
 	return EXIT_HOST;
 }
 
-/** A guest image that cannot be opened is the user's matter, not the machine's. */
+/** A guest image or a store that cannot be opened is the user's matter, not the machine's. */
 static bool is_file_refused(const struct failure *failure)
 {
 	int number = failure->err->system_errno;
-	return failure->stage == STAGE_LOAD &&
+	return (failure->stage == STAGE_LOAD || failure->stage == STAGE_STORE) &&
 	       (number == ENOENT || number == EACCES || number == EISDIR || number == ENOTDIR ||
 		number == EPERM);
 }
@@ -85,6 +85,8 @@ static int status_of(const struct failure *failure)
 	case MOTE_ETYPE:
 	case MOTE_EIMPORT:
 	case MOTE_ESNAPSHOT:
+	case MOTE_ESTORE:
+	case MOTE_ENOTFOUND:
 		return EXIT_REFUSED;
 	default:
 		return is_file_refused(failure) ? EXIT_REFUSED : EXIT_HOST;
@@ -102,10 +104,12 @@ static const char *hint_of(const struct failure *failure)
 			return NULL;
 		return "mote doctor tells what is missing and how to mend it";
 	case MOTE_ECANCELED:
-		return "--timeout gives it longer";
+		return failure->stage == STAGE_STORE ? NULL : "--timeout gives it longer";
 	case MOTE_ETYPE:
 		return "say what the function returns with --result TYPE";
 	case MOTE_ETOOBIG:
+		if (failure->stage == STAGE_STORE && strstr(err->message, "bytes_max"))
+			return "--bytes-max allows more";
 		return failure->stage == STAGE_CALL
 			       ? "--input makes the buffer for arguments larger"
 			       : NULL;
@@ -169,36 +173,36 @@ static void write_fault(struct json *json, const struct failure *failure)
 {
 	const struct mote_error *err = failure->err;
 	char symbol[256] = "";
-	mote__json_object(json, "fault");
-	mote__json_u64(json, "vector", err->vector);
-	mote__json_text(json, "name", vector_name(err->vector));
-	mote__json_u64(json, "error_code", err->error_code);
-	mote__json_address(json, "address", err->fault_gva);
-	mote__json_address(json, "instruction", err->instruction_gva);
-	mote__json_address(json, "stack", err->stack_gva);
+	mote__emit_object(json, "fault");
+	mote__emit_u64(json, "vector", err->vector);
+	mote__emit_text(json, "name", vector_name(err->vector));
+	mote__emit_u64(json, "error_code", err->error_code);
+	mote__emit_address(json, "address", err->fault_gva);
+	mote__emit_address(json, "instruction", err->instruction_gva);
+	mote__emit_address(json, "stack", err->stack_gva);
 	if (failure->snapshot && mote_snapshot_symbolize(failure->snapshot, err->instruction_gva,
 							 symbol, sizeof symbol) == MOTE_OK)
-		mote__json_text(json, "symbol", symbol);
-	mote__json_end(json);
+		mote__emit_text(json, "symbol", symbol);
+	mote__emit_end(json);
 }
 
 static void write_json(const struct failure *failure, int status)
 {
 	const struct mote_error *err = failure->err;
 	struct json json = {.out = stdout};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "ok", false);
-	mote__json_object(&json, "error");
-	mote__json_text(&json, "code", mote_code_name(err->code));
-	mote__json_u64(&json, "exit_status", (uint64_t)status);
-	mote__json_text(&json, "what", failure->what);
-	mote__json_text(&json, "message", err->message);
-	mote__json_u64(&json, "guest_code", err->guest_code);
-	mote__json_bool(&json, "poisoned", err->poisoned != 0);
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "ok", false);
+	mote__emit_object(&json, "error");
+	mote__emit_text(&json, "code", mote_code_name(err->code));
+	mote__emit_u64(&json, "exit_status", (uint64_t)status);
+	mote__emit_text(&json, "what", failure->what);
+	mote__emit_text(&json, "message", err->message);
+	mote__emit_u64(&json, "guest_code", err->guest_code);
+	mote__emit_bool(&json, "poisoned", err->poisoned != 0);
 	if (err->has_fault)
 		write_fault(&json, failure);
-	mote__json_end(&json);
-	mote__json_end(&json);
+	mote__emit_end(&json);
+	mote__emit_end(&json);
 }
 
 int mote__report_failure(const struct failure *failure)
@@ -208,7 +212,8 @@ int mote__report_failure(const struct failure *failure)
 	(void)fflush(stdout);
 	(void)fputs("mote: ", stderr);
 	/* Messages about a file that cannot be read name it. */
-	if (failure->stage != STAGE_LOAD || !strstr(failure->err->message, failure->what)) {
+	bool names_it = failure->stage == STAGE_LOAD || failure->stage == STAGE_STORE;
+	if (!names_it || !strstr(failure->err->message, failure->what)) {
 		mote__output_name(stderr, failure->what);
 		(void)fputs(": ", stderr);
 	}
@@ -221,4 +226,15 @@ int mote__report_failure(const struct failure *failure)
 	if (failure->is_json)
 		write_json(failure, status);
 	return status;
+}
+
+int mote__report_store(const char *what, bool is_json, const struct mote_error *err)
+{
+	const struct failure failure = {
+		.what = what,
+		.err = err,
+		.stage = STAGE_STORE,
+		.is_json = is_json,
+	};
+	return mote__report_failure(&failure);
 }

@@ -13,10 +13,11 @@ enum stage {
 	STAGE_START,  /* the guest initialises itself */
 	STAGE_CALL,
 	STAGE_SNAPSHOT, /* taking, reading or restoring a snapshot */
+	STAGE_STORE,    /* anything with a store or a registry */
 };
 
 struct failure {
-	const char *what; /* the guest's path or the function's name */
+	const char *what; /* the guest's or the store's path, or the function's name */
 	const struct mote_error *err;
 	const mote_snapshot *snapshot; /* for the names of addresses; may be NULL */
 	enum stage stage;
@@ -25,6 +26,9 @@ struct failure {
 
 /** Report a failure of the library; returns the exit status for it. */
 int mote__report_failure(const struct failure *failure);
+
+/** Report err of work with the store or registry at what. */
+int mote__report_store(const char *what, bool is_json, const struct mote_error *err);
 
 /** The command line is wrong: one line about it, another that points to --help. command may be
  * NULL. Returns EXIT_USAGE. */

@@ -10,7 +10,9 @@
 #include "arguments.h"
 #include "cli.h"
 #include "output.h"
+#include "place.h"
 #include "report.h"
+#include "stored.h"
 
 uint64_t mote__clock_ns(void)
 {
@@ -56,17 +58,31 @@ static int load_image(struct session *session, const void *init_data, size_t ini
 	return EXIT_OK;
 }
 
+static int load_stored(struct session *session)
+{
+	struct stored stored;
+	int status = mote__stored_load(&stored, session->options, session->guest);
+	session->snapshot = stored.snapshot;
+	session->load_ns = stored.load_ns;
+	stored.snapshot = NULL;
+	mote__stored_free(&stored);
+	session->is_stored = true;
+	return status;
+}
+
 int mote__session_load(struct session *session, const struct options *options)
 {
 	session->options = options;
-	if (options->operand_count < 1)
+	if (!options->guest)
 		return mote__report_usage(options->command_name, "which guest?");
-	session->guest = options->operands[0];
+	session->guest = options->guest;
+	if (options->stored || mote__place_is_stored(options->guest))
+		return load_stored(session);
 	void *init_data = NULL;
 	size_t init_data_bytes = 0;
 	struct parse_error error;
 	if (options->init_data &&
-	    !mote__file_read(options->init_data, &init_data, &init_data_bytes, &error))
+	    !mote__input_read(options->init_data, &init_data, &init_data_bytes, &error))
 		return mote__report_usage(options->command_name, "--init-data: %s", error.message);
 	int status = load_image(session, init_data, init_data_bytes);
 	free(init_data);
@@ -262,7 +278,7 @@ void mote__statistics_print(FILE *out, const struct session *session, uint64_t c
 		const char *name;
 		uint64_t ns;
 	} times[] = {
-		{"load image", session->load_ns},
+		{"load", session->load_ns},
 		{"create sandbox", session->create_ns},
 		{"initialise", session->start_ns},
 		{"call", call_ns},
@@ -279,12 +295,12 @@ void mote__statistics_json(struct json *json, const struct session *session, uin
 {
 	struct mote_statistics statistics = {0};
 	mote_sandbox_get_statistics(session->sandbox, &statistics, sizeof statistics);
-	mote__json_object(json, "statistics");
-	mote__json_u64(json, "load_ns", session->load_ns);
-	mote__json_u64(json, "create_ns", session->create_ns);
-	mote__json_u64(json, "start_ns", session->start_ns);
-	mote__json_u64(json, "call_ns", call_ns);
+	mote__emit_object(json, "statistics");
+	mote__emit_u64(json, "load_ns", session->load_ns);
+	mote__emit_u64(json, "create_ns", session->create_ns);
+	mote__emit_u64(json, "start_ns", session->start_ns);
+	mote__emit_u64(json, "call_ns", call_ns);
 	for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
-		mote__json_u64(json, counters[i].name, counter_of(&statistics, &counters[i]));
-	mote__json_end(json);
+		mote__emit_u64(json, counters[i].name, counter_of(&statistics, &counters[i]));
+	mote__emit_end(json);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest as the command runs it: image, host and one sandbox, made from the options. The host
- * prints to standard output (standard error where standard output carries data; nowhere while it is
- * measured) and logs to standard error; other functions that the guest imports are there and fail.
- * Every function reports its own failure and returns an exit status.
+ * A guest as the command runs it: image or stored snapshot, host and one sandbox, made from the
+ * options. The host prints to standard output (standard error where standard output carries data;
+ * nowhere while it is measured) and logs to standard error; other functions that the guest imports
+ * are there and fail. Every function reports its own failure and returns an exit status.
  */
 #ifndef MOTE_CLI_SESSION_H
 #define MOTE_CLI_SESSION_H
@@ -16,7 +16,8 @@
 
 struct session {
 	const struct options *options;
-	const char *guest; /* path of the image */
+	const char *guest; /* path of the image, or a stored snapshot */
+	bool is_stored;    /* the second */
 	mote_engine *engine;
 	mote_snapshot *snapshot;
 	mote_host *host;
@@ -24,7 +25,8 @@ struct session {
 	uint64_t load_ns, create_ns, start_ns; /* how long each step took */
 };
 
-/** Read the image at operand 0. Needs no hypervisor. Zero the session before. */
+/** Read the image or the stored snapshot that the options name. Needs no hypervisor. Zero the
+ * session before. */
 int mote__session_load(struct session *session, const struct options *options);
 /** Engine and host, when there are none, and a new sandbox. */
 int mote__session_create(struct session *session);

@@ -45,17 +45,17 @@ static void print_step(const struct history *history, uint32_t number, const str
 static void write_steps(const struct history *history, const struct digest *digests)
 {
 	struct json json = {.out = stdout};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "ok", true);
-	mote__json_text(&json, "guest", history->session.guest);
-	mote__json_array(&json, "steps");
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "ok", true);
+	mote__emit_text(&json, "guest", history->session.guest);
+	mote__emit_array(&json, "steps");
 	for (uint32_t i = 0; i < history->count; i++) {
 		mote__step_json(&json, NULL, history, i + 1);
-		mote__json_hex(&json, "digest", digests[i].bytes, sizeof digests[i].bytes);
-		mote__json_end(&json);
+		mote__emit_hex(&json, "digest", digests[i].bytes, sizeof digests[i].bytes);
+		mote__emit_end(&json);
 	}
-	mote__json_end(&json);
-	mote__json_end(&json);
+	mote__emit_end(&json);
+	mote__emit_end(&json);
 }
 
 static int show_steps(const struct history *history)
@@ -115,12 +115,12 @@ static void print_side(const struct side *side)
 
 static void write_side(struct json *json, const struct side *side)
 {
-	mote__json_object(json, side->name);
-	mote__json_u64(json, "layers", side->info.layer_count);
-	mote__json_u64(json, "memory_bytes", side->info.memory_bytes);
-	mote__json_u64(json, "dead_bytes", side->info.dead_bytes);
-	mote__json_hex(json, "digest", side->digest.bytes, sizeof side->digest.bytes);
-	mote__json_end(json);
+	mote__emit_object(json, side->name);
+	mote__emit_u64(json, "layers", side->info.layer_count);
+	mote__emit_u64(json, "memory_bytes", side->info.memory_bytes);
+	mote__emit_u64(json, "dead_bytes", side->info.dead_bytes);
+	mote__emit_hex(json, "digest", side->digest.bytes, sizeof side->digest.bytes);
+	mote__emit_end(json);
 }
 
 static void show_sides(const struct history *history, const struct side *before,
@@ -128,13 +128,13 @@ static void show_sides(const struct history *history, const struct side *before,
 {
 	if (history->session.options->json) {
 		struct json json = {.out = stdout};
-		mote__json_object(&json, NULL);
-		mote__json_bool(&json, "ok", true);
-		mote__json_text(&json, "guest", history->session.guest);
+		mote__emit_object(&json, NULL);
+		mote__emit_bool(&json, "ok", true);
+		mote__emit_text(&json, "guest", history->session.guest);
 		write_side(&json, before);
 		write_side(&json, after);
-		mote__json_u64(&json, "flatten_ns", ns);
-		mote__json_end(&json);
+		mote__emit_u64(&json, "flatten_ns", ns);
+		mote__emit_end(&json);
 		return;
 	}
 	(void)printf("%-7s %6s %10s %10s  digest\n", "", "layers", "memory", "hidden");

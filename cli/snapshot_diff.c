@@ -206,14 +206,14 @@ static void write_run(struct json *json, const struct diff *diff, const struct c
 		      const struct pair *pair, size_t first, size_t end)
 {
 	char symbol[256];
-	mote__json_object(json, NULL);
-	mote__json_address(json, "gva", change->gva + first);
-	mote__json_hex(json, "before", pair->before + first, end - first);
-	mote__json_hex(json, "after", pair->after + first, end - first);
+	mote__emit_object(json, NULL);
+	mote__emit_address(json, "gva", change->gva + first);
+	mote__emit_hex(json, "before", pair->before + first, end - first);
+	mote__emit_hex(json, "after", pair->after + first, end - first);
 	if (mote_snapshot_symbolize(diff->history->session.snapshot, change->gva + first, symbol,
 				    sizeof symbol) == MOTE_OK)
-		mote__json_text(json, "symbol", symbol);
-	mote__json_end(json);
+		mote__emit_text(json, "symbol", symbol);
+	mote__emit_end(json);
 }
 
 static void write_change(struct json *json, const struct diff *diff, const struct change *change)
@@ -221,34 +221,34 @@ static void write_change(struct json *json, const struct diff *diff, const struc
 	struct pair pair;
 	size_t end = 0;
 	read_pair(diff, change->gva, &pair);
-	mote__json_object(json, NULL);
-	mote__json_text(json, "region", change->region->region.name);
-	mote__json_address(json, "gva", change->gva);
-	mote__json_u64(json, "bytes", change->bytes);
-	mote__json_array(json, "runs");
+	mote__emit_object(json, NULL);
+	mote__emit_text(json, "region", change->region->region.name);
+	mote__emit_address(json, "gva", change->gva);
+	mote__emit_u64(json, "bytes", change->bytes);
+	mote__emit_array(json, "runs");
 	for (size_t first = next_run(&pair, &end); first < PAGE_BYTES;
 	     first = next_run(&pair, &end))
 		write_run(json, diff, change, &pair, first, end);
-	mote__json_end(json);
-	mote__json_end(json);
+	mote__emit_end(json);
+	mote__emit_end(json);
 }
 
 static void write_diff(const struct diff *diff)
 {
 	struct json json = {.out = stdout};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "ok", true);
-	mote__json_text(&json, "guest", diff->history->session.guest);
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "ok", true);
+	mote__emit_text(&json, "guest", diff->history->session.guest);
 	mote__step_json(&json, "from", diff->history, diff->from);
-	mote__json_end(&json);
+	mote__emit_end(&json);
 	mote__step_json(&json, "to", diff->history, diff->to);
-	mote__json_end(&json);
-	mote__json_u64(&json, "bytes", diff->bytes);
-	mote__json_array(&json, "pages");
+	mote__emit_end(&json);
+	mote__emit_u64(&json, "bytes", diff->bytes);
+	mote__emit_array(&json, "pages");
 	for (uint64_t i = 0; i < diff->count; i++)
 		write_change(&json, diff, &diff->changes[i]);
-	mote__json_end(&json);
-	mote__json_end(&json);
+	mote__emit_end(&json);
+	mote__emit_end(&json);
 }
 
 static int show(const struct history *history)
@@ -257,6 +257,11 @@ static int show(const struct history *history)
 	struct diff diff = {.history = history, .to = history->count};
 	diff.from = options->from ? (uint32_t)options->from : history->count - 1;
 	int status = EXIT_OK;
+	/* A stored snapshot that is ready is one step alone. */
+	if (diff.from == 0 || diff.from >= diff.to)
+		return mote__report_usage(
+			options->command_name,
+			"there is no earlier step than step %" PRIu32 " to compare with", diff.to);
 	if (!compare(&diff))
 		status = mote__report_host(history->session.guest, "out of memory");
 	else if (options->json)

@@ -95,60 +95,60 @@ static void print_imports(const struct view *view)
 
 static void write_layers(struct json *json, const struct view *view)
 {
-	mote__json_array(json, "layers");
+	mote__emit_array(json, "layers");
 	for (uint32_t i = 0; i < view->map.layer_count; i++) {
 		const struct page_layer *layer = &view->map.layers[i];
-		mote__json_object(json, NULL);
-		mote__json_u64(json, "id", layer->layer.id);
-		mote__json_address(json, "gpa", layer->layer.gpa);
-		mote__json_u64(json, "bytes", layer->layer.bytes);
-		mote__json_u64(json, "step", layer->step);
-		mote__json_u64(json, "visible_pages", layer->pages);
-		mote__json_end(json);
+		mote__emit_object(json, NULL);
+		mote__emit_u64(json, "id", layer->layer.id);
+		mote__emit_address(json, "gpa", layer->layer.gpa);
+		mote__emit_u64(json, "bytes", layer->layer.bytes);
+		mote__emit_u64(json, "step", layer->step);
+		mote__emit_u64(json, "visible_pages", layer->pages);
+		mote__emit_end(json);
 	}
-	mote__json_end(json);
+	mote__emit_end(json);
 }
 
 static void write_regions(struct json *json, const struct view *view)
 {
-	mote__json_array(json, "regions");
+	mote__emit_array(json, "regions");
 	for (uint32_t i = 0; i < view->map.region_count; i++) {
 		const struct page_region *region = &view->map.regions[i];
-		mote__json_object(json, NULL);
-		mote__json_text(json, "name", region->region.name);
-		mote__json_address(json, "gva", region->region.gva);
-		mote__json_u64(json, "bytes", region->region.bytes);
-		mote__json_u64(json, "stored_pages", region->stored);
-		mote__json_u64(json, "changed_pages", region->changed);
-		mote__json_end(json);
+		mote__emit_object(json, NULL);
+		mote__emit_text(json, "name", region->region.name);
+		mote__emit_address(json, "gva", region->region.gva);
+		mote__emit_u64(json, "bytes", region->region.bytes);
+		mote__emit_u64(json, "stored_pages", region->stored);
+		mote__emit_u64(json, "changed_pages", region->changed);
+		mote__emit_end(json);
 	}
-	mote__json_end(json);
+	mote__emit_end(json);
 }
 
 static void write_json(const struct view *view)
 {
 	const struct mote_snapshot_info *info = &view->last->info;
 	struct json json = {.out = stdout};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "ok", true);
-	mote__json_text(&json, "guest", view->history->session.guest);
-	mote__json_hex(&json, "digest", view->digest, sizeof view->digest);
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "ok", true);
+	mote__emit_text(&json, "guest", view->history->session.guest);
+	mote__emit_hex(&json, "digest", view->digest, sizeof view->digest);
 	mote__step_json(&json, "snapshot", view->history, view->history->count);
-	mote__json_end(&json);
-	mote__json_bool(&json, "is_confined", info->is_confined);
-	mote__json_u64(&json, "table_bytes", info->table_bytes);
-	mote__json_u64(&json, "write_set_pages", info->write_set_pages);
-	mote__json_u64(&json, "metadata_count", info->metadata_count);
+	mote__emit_end(&json);
+	mote__emit_bool(&json, "is_confined", info->is_confined);
+	mote__emit_u64(&json, "table_bytes", info->table_bytes);
+	mote__emit_u64(&json, "write_set_pages", info->write_set_pages);
+	mote__emit_u64(&json, "metadata_count", info->metadata_count);
 	write_layers(&json, view);
 	write_regions(&json, view);
-	mote__json_array(&json, "imports");
+	mote__emit_array(&json, "imports");
 	for (uint32_t i = 0; i < info->import_count; i++) {
 		struct mote_function function;
 		if (mote_snapshot_get_import(view->last->snapshot, i, &function) == MOTE_OK)
 			mote__function_json(&json, &function);
 	}
-	mote__json_end(&json);
-	mote__json_end(&json);
+	mote__emit_end(&json);
+	mote__emit_end(&json);
 }
 
 static int write_svg(const struct view *view, const char *path)

@@ -105,38 +105,38 @@ void mote__value_write(FILE *out, const struct mote_value *value)
 
 void mote__value_json(struct json *json, const char *key, const struct mote_value *value)
 {
-	mote__json_object(json, key);
-	mote__json_text(json, "type", mote_type_name(value->type));
+	mote__emit_object(json, key);
+	mote__emit_text(json, "type", mote_type_name(value->type));
 	switch (value->type) {
 	case MOTE_I32:
-		mote__json_i64(json, "value", value->i32);
+		mote__emit_i64(json, "value", value->i32);
 		break;
 	case MOTE_U32:
-		mote__json_u64(json, "value", value->u32);
+		mote__emit_u64(json, "value", value->u32);
 		break;
 	case MOTE_I64:
-		mote__json_i64(json, "value", value->i64);
+		mote__emit_i64(json, "value", value->i64);
 		break;
 	case MOTE_U64:
-		mote__json_u64(json, "value", value->u64);
+		mote__emit_u64(json, "value", value->u64);
 		break;
 	case MOTE_F32:
 	case MOTE_F64:
-		mote__json_f64(json, "value", number_of(value), digits_of(value));
+		mote__emit_f64(json, "value", number_of(value), digits_of(value));
 		break;
 	case MOTE_BOOL:
-		mote__json_bool(json, "value", value->boolean != 0);
+		mote__emit_bool(json, "value", value->boolean != 0);
 		break;
 	case MOTE_STRING:
-		mote__json_text_of(json, "value", value->string.data, value->string.len);
+		mote__emit_text_of(json, "value", value->string.data, value->string.len);
 		break;
 	case MOTE_BYTES:
-		mote__json_hex(json, "value", value->bytes.data, value->bytes.len);
+		mote__emit_hex(json, "value", value->bytes.data, value->bytes.len);
 		break;
 	default:
-		mote__json_null(json, "value");
+		mote__emit_null(json, "value");
 	}
-	mote__json_end(json);
+	mote__emit_end(json);
 }
 
 static uint32_t parameters_of(const struct mote_function *function)
@@ -157,12 +157,12 @@ void mote__function_print(FILE *out, const struct mote_function *function)
 
 void mote__function_json(struct json *json, const struct mote_function *function)
 {
-	mote__json_object(json, NULL);
-	mote__json_text(json, "name", function->name);
-	mote__json_text(json, "result", mote_type_name(function->result));
-	mote__json_array(json, "parameters");
+	mote__emit_object(json, NULL);
+	mote__emit_text(json, "name", function->name);
+	mote__emit_text(json, "result", mote_type_name(function->result));
+	mote__emit_array(json, "parameters");
 	for (uint32_t i = 0; i < parameters_of(function); i++)
-		mote__json_text(json, NULL, mote_type_name(function->parameters[i]));
-	mote__json_end(json);
-	mote__json_end(json);
+		mote__emit_text(json, NULL, mote_type_name(function->parameters[i]));
+	mote__emit_end(json);
+	mote__emit_end(json);
 }

@@ -64,10 +64,13 @@ enum mote_code {
 	MOTE_EIMPORT = -7, /* the host lacks a function that the guest needs */
 	/* a snapshot is of another kind of guest than the sandbox, or would exceed a bound */
 	MOTE_ESNAPSHOT = -8,
+	MOTE_ESTORE = -9, /* a store, or what it holds, is damaged, hostile or of another version */
+	MOTE_ENOTFOUND = -10, /* the store has nothing of that name */
 	/* the host machine's */
-	MOTE_ENOMEM = -20,  /* out of memory, or over a limit of the process */
-	MOTE_ENOKVM = -21,  /* no usable hypervisor, or not for this guest */
-	MOTE_ESYSTEM = -22, /* a system call was refused; system_errno has the number */
+	MOTE_ENOMEM = -20,     /* out of memory, or over a limit of the process */
+	MOTE_ENOKVM = -21,     /* no usable hypervisor, or not for this guest */
+	MOTE_ESYSTEM = -22,    /* a system call was refused; system_errno has the number */
+	MOTE_EPROCESSOR = -23, /* the guest needs a processor that this machine has not */
 	/* the guest's */
 	MOTE_EGUEST = -40,    /* the guest's function returned an error; not poisoned */
 	MOTE_EABORT = -41,    /* the guest aborted, or faulted */
@@ -823,6 +826,156 @@ struct mote_statistics {
 /** Copy the counters. size: sizeof *statistics. Since: 0.1 */
 MOTE_API void mote_sandbox_get_statistics(const mote_sandbox *sandbox,
 					  struct mote_statistics *statistics, size_t size);
+
+/* ---- Stores ---------------------------------------------------------------------------------- */
+
+/*
+ * A store is a directory that is an OCI image layout (OCI Image Format Specification 1.0, "Image
+ * Layout"): a snapshot is a manifest, its layers are blobs that snapshots share, and every tool
+ * that copies images between directories and registries copies snapshots. docs/snapshot-format.md
+ * has the format, docs/stores.md a tour.
+ *
+ * A reference is a tag ([A-Za-z0-9_][A-Za-z0-9._-]{0,127}) or the digest of a manifest ("sha256:"
+ * and 64 hexadecimal digits). All that a store holds is hostile until it is verified.
+ *
+ * A store may be used by any number of threads and processes at once. A writer that dies leaves
+ * what was there or what it wrote, nothing between; mote_store_collect() removes its rests.
+ */
+
+#define MOTE_REFERENCE_BYTES 72  /* of a digest as text, with its NUL */
+#define MOTE_MAX_TAG_BYTES   128 /* of a tag, without its NUL */
+
+/** Told how far long work has come: done of total bytes. Returns 0, or non-zero to end it with
+ * MOTE_ECANCELED, which leaves the store as it was. Called about once a MiB. */
+typedef int (*mote_progress_callback)(void *cookie, uint64_t done, uint64_t total);
+
+struct mote_save_options {
+	size_t size;
+	const char *tag; /* moves to this snapshot if the store has it; NULL: none */
+	mote_progress_callback progress;
+	void *cookie;
+};
+
+/** What a save did. */
+struct mote_saved {
+	char digest[MOTE_REFERENCE_BYTES]; /* of the manifest: a reference */
+	uint64_t bytes;                    /* of all blobs of the snapshot */
+	uint64_t bytes_written;            /* of those that the store had not */
+	uint32_t blobs, blobs_written;
+};
+
+/**
+ * Write snapshot to the store in directory, which is made if it does not exist. Layers that the
+ * store has are not written again, and not read either: after a first save, one of a snapshot that
+ * shares them costs what it adds. When this returns, all is on the disk (fsync(2)). The write set
+ * is saved with it, so that a process that loads it starts warm; symbols and metadata are, too.
+ *
+ * saved: may be NULL.
+ * Errors: MOTE_EINVAL (a tag), MOTE_ESTORE (directory holds something else, or a damaged index;
+ * nothing changed), MOTE_ETOOBIG (beyond a limit of the format: the message names it),
+ * MOTE_ECANCELED, MOTE_ENOMEM, MOTE_ESYSTEM, MOTE_ESTATE. Any thread. Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_snapshot_save(mote_snapshot *snapshot, const char *directory,
+					      const struct mote_save_options *options,
+					      struct mote_saved *saved, struct mote_error *err);
+
+/** A line of text that a load wants somebody to see. Returns 0 to go on, or non-zero to end it with
+ * the error that it would be. */
+typedef int (*mote_warning_callback)(void *cookie, const char *text);
+
+struct mote_load_options {
+	size_t size;
+	/* 1: memory is mapped from the store's files as it is, neither hashed nor copied, which
+	 * takes the same time for any size. Only for a store whose directories and blobs belong to
+	 * this user or to root and are writable by nobody else, else MOTE_ESTORE. Blobs must not
+	 * change while the snapshot exists: one that shrinks ends the process with SIGBUS.
+	 * Everything but memory is verified all the same. */
+	uint8_t trust_memory_without_verifying;
+	/* 1: do not warn of a snapshot whose guest may have seen a processor with more features. */
+	uint8_t accept_processor;
+	uint8_t reserved[2];
+	/* Stock guests: model-specific registers that the snapshot's guest may have been given
+	 * (mote_snapshot_options); one that wants another is refused. */
+	uint32_t msr_count;
+	const uint32_t *msrs;
+	/* Most bytes of all blobs; default MOTE_DEFAULT_LOAD_BYTES. */
+	uint64_t bytes_max;
+	/* Snapshots that are there already: layers of theirs that this one has, too (they were
+	 * loaded, or saved, so their digests are known) are shared, not read. */
+	mote_snapshot *const *share;
+	uint32_t share_count;
+	uint32_t reserved2;
+	mote_warning_callback warn; /* NULL: warnings go nowhere */
+	mote_progress_callback progress;
+	void *cookie; /* of both */
+};
+#define MOTE_DEFAULT_LOAD_BYTES 0x100000000ull
+
+/**
+ * Load a snapshot from the store in directory. Every blob is hashed while it is copied into sealed
+ * memory (but see trust_memory_without_verifying), every number checked, page tables are built anew
+ * from a list of mappings; a confined guest is confined by the same rules as an image's. The store
+ * is only read.
+ *
+ * reference: a tag or a digest; NULL: "latest".
+ * Errors: MOTE_ENOTFOUND (no such tag or digest), MOTE_ESTORE (the message says what is wrong and
+ * where), MOTE_ETOOBIG (bytes_max, a limit), MOTE_EPROCESSOR (the image wants a level of x86-64
+ * that guests do not get here: the message names it), MOTE_EINVAL, MOTE_ECANCELED, MOTE_ENOMEM,
+ * MOTE_ESYSTEM. Any thread. Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_snapshot_load(const char *directory, const char *reference,
+					      const struct mote_load_options *options,
+					      mote_snapshot **snapshot, struct mote_error *err);
+
+/** What a store lists; strings are borrowed until the callback returns. */
+struct mote_store_entry {
+	const char *tag;     /* NULL: none */
+	const char *digest;  /* of the manifest */
+	uint64_t bytes;      /* of all blobs; 0 where the manifest cannot be read */
+	uint32_t blobs;      /* 0 likewise */
+	uint8_t is_snapshot; /* 0: something else that keeps to the layout, left alone */
+	uint8_t reserved[3];
+};
+/** Called for each entry; a return that is not 0 ends the listing, which then returns MOTE_OK. */
+typedef int (*mote_store_callback)(void *cookie, const struct mote_store_entry *entry);
+
+/** List what the store in directory has. Errors: MOTE_ENOTFOUND (no store there), MOTE_ESTORE,
+ * MOTE_EINVAL, MOTE_ENOMEM, MOTE_ESYSTEM. Any thread. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_store_list(const char *directory, mote_store_callback callback,
+					   void *cookie, struct mote_error *err);
+
+/** Read all that the snapshot reference (NULL: every one) consists of, hash it, and check all that
+ * a load would, but for the processor. Changes nothing. Errors as mote_snapshot_load(): of the
+ * first damage. *bytes (may be NULL) gets how many were read. Any thread. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_store_verify(const char *directory, const char *reference,
+					     mote_progress_callback progress, void *cookie,
+					     uint64_t *bytes, struct mote_error *err);
+
+/** Give the snapshot reference a tag, in place of what had it. A digest that the store has without
+ * listing it (another program brought the blobs) is verified and listed; tag may then be NULL.
+ * Errors as mote_store_verify(). Any thread. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_store_tag(const char *directory, const char *reference,
+					  const char *tag, struct mote_error *err);
+
+/** Take a reference out of the list: a tag, or a digest with all its tags. Its blobs stay until
+ * mote_store_collect(). Errors: MOTE_ENOTFOUND, MOTE_ESTORE, MOTE_EINVAL, MOTE_ENOMEM,
+ * MOTE_ESYSTEM. Any thread. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_store_remove(const char *directory, const char *reference,
+					     struct mote_error *err);
+
+/** What a collection removed. */
+struct mote_store_collected {
+	uint64_t bytes, kept_bytes;
+	uint32_t blobs, kept_blobs;
+	uint32_t rests; /* of writers that died */
+	uint32_t reserved;
+};
+/** Remove blobs that nothing in the list needs, and rests of writers that died. Waits until nobody
+ * writes to the store or loads from it. Removes nothing when the list or a manifest in it cannot be
+ * read. Errors as mote_store_list(). *collected may be NULL. Any thread. Since: 0.1 */
+MOTE_API MOTE_MUST_USE int mote_store_collect(const char *directory,
+					      struct mote_store_collected *collected,
+					      struct mote_error *err);
 
 /* ---- Interrupt ------------------------------------------------------------------------------ */
 

@@ -8,31 +8,48 @@
 
 _mote_options() {
 	case $1 in
-	run) echo "--call --result --raw --output --repeat --restore --stats --timeout --log-level
+	run) echo "--from --call --result --raw --output --repeat --restore --stats --timeout --log-level
 		--init-data --heap --stack --input --output-buffer --scratch --image-max --memory-max
-		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
+		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --trust-memory-without-verifying --accept-processor
+		--bytes-max --tls-verify --quiet --json
 		--help" ;;
-	call) echo "--result --raw --output --repeat --restore --stats --timeout --log-level --init-data
+	call) echo "--from --result --raw --output --repeat --restore --stats --timeout --log-level --init-data
 		--heap --stack --input --output-buffer --scratch --image-max --memory-max
-		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --json
+		--ignore-extensions --executable-heap --device --allow-unfiltered-msrs --trust-memory-without-verifying --accept-processor
+		--bytes-max --tls-verify --quiet --json
 		--help" ;;
 	inspect) echo "--svg --exports --init-data --heap --stack --input --output-buffer --scratch --image-max
-		--ignore-extensions --executable-heap --json --help" ;;
+		--ignore-extensions --executable-heap --trust-memory-without-verifying --accept-processor
+		--bytes-max --tls-verify --quiet --json --help" ;;
 	doctor) echo "--device --json --help" ;;
-	bench) echo "--result --iterations --creates --timeout --log-level --init-data --heap --stack
+	bench) echo "--from --result --iterations --creates --timeout --log-level --init-data --heap --stack
 		--input --output-buffer --scratch --image-max --memory-max --ignore-extensions
-		--executable-heap --device --allow-unfiltered-msrs --json --help" ;;
+		--executable-heap --device --allow-unfiltered-msrs --trust-memory-without-verifying --accept-processor
+		--bytes-max --tls-verify --quiet --json --help" ;;
 	esac
 }
 
 _mote_snapshot_options() {
+	case $1 in
+	list | tag | remove | gc) echo "--json --help" ;;
+	verify) echo "--quiet --json --help" ;;
+	push) echo "--tls-verify --quiet --json --help" ;;
+	pull) echo "--bytes-max --tls-verify --quiet --json --help" ;;
+	load) echo "--trust-memory-without-verifying --accept-processor --bytes-max --tls-verify
+		--quiet --json --help" ;;
+	inspect) echo "$(_mote_taking_options) --svg" ;;
+	diff) echo "$(_mote_taking_options) --from" ;;
+	save) echo "--new --metadata $(_mote_taking_options)" ;;
+	*) _mote_taking_options ;;
+	esac
+}
+
+# Of the commands that run a guest and take snapshots of it.
+_mote_taking_options() {
 	echo "--call --result --repeat --timeout --log-level --init-data --heap --stack --input
 		--output-buffer --scratch --image-max --memory-max --ignore-extensions
-		--executable-heap --device --allow-unfiltered-msrs --json --help"
-	case $1 in
-	inspect) echo "--svg" ;;
-	diff) echo "--from" ;;
-	esac
+		--executable-heap --device --allow-unfiltered-msrs --trust-memory-without-verifying
+		--accept-processor --bytes-max --tls-verify --quiet --json --help"
 }
 
 # True for options that take a value.
@@ -40,7 +57,7 @@ _mote_takes_value() {
 	case $1 in
 	--call | --result | --output | --repeat | --from | --iterations | --creates | --svg | --timeout | \
 		--log-level | --init-data | --heap | --stack | --input | --output-buffer | \
-		--scratch | --image-max | --memory-max | --device | -[ctonld]) return 0 ;;
+		--scratch | --image-max | --memory-max | --metadata | --bytes-max | --tls-verify | --device | -[ctonld]) return 0 ;;
 	esac
 	return 1
 }
@@ -86,14 +103,15 @@ _mote_value() {
 	--log-level | -l) _mote_words "off error warn info debug trace" "$2" ;;
 	--result | -t) _mote_words "void i32 u32 i64 u64 f32 f64 bool str bytes" "$2" ;;
 	--call | -c) _mote_exports "${operands[0]-}" "$2" ;;
-	--output | -o | --svg | --init-data | --device | -d) _mote_files "$2" ;;
+	--tls-verify) _mote_words "true false" "$2" ;;
+	--from | --output | -o | --svg | --init-data | --device | -d) _mote_files "$2" ;;
 	esac
 }
 
-# mote snapshot COMMAND GUEST: $2 is being typed behind $1.
+# mote snapshot COMMAND, then a guest or stores, which are directories: $2 is being typed behind $1.
 _mote_snapshot() {
 	if ((COMP_CWORD == 2)); then
-		_mote_words "take inspect diff flatten --help" "$2"
+		_mote_words "take inspect diff flatten save load list verify tag remove gc push pull --help" "$2"
 		return
 	fi
 	_mote_operands 3
@@ -101,7 +119,7 @@ _mote_snapshot() {
 		_mote_value "$1" "$2"
 	elif [[ $2 == -* ]]; then
 		_mote_words "$(_mote_snapshot_options "${COMP_WORDS[2]}")" "$2"
-	elif [[ ${#operands[@]} -eq 0 ]]; then
+	elif [[ ${#operands[@]} -eq 0 || ${COMP_WORDS[2]} == @(save|pull) ]]; then
 		_mote_files "$2"
 	fi
 }
@@ -120,7 +138,7 @@ _mote() {
 	fi
 	_mote_operands 2
 	if [[ $command == help && $previous == snapshot ]]; then
-		_mote_words "take inspect diff flatten" "$current"
+		_mote_words "take inspect diff flatten save load list verify tag remove gc push pull" "$current"
 	elif [[ $command == help ]]; then
 		_mote_words "run call inspect snapshot doctor bench" "$current"
 	elif _mote_takes_value "$previous"; then

@@ -22,6 +22,10 @@
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
 #define OWN_BYTES  4096u
 #define SEAL_TRIES 4
 
@@ -150,7 +154,8 @@ int mote__sys_object_id(int fd, uint64_t *id)
 	struct stat status = {0};
 	if (fstat(fd, &status) < 0)
 		return -errno;
-	*id = (uint64_t)status.st_ino;
+	/* Memory objects are one device; files of others must not look like them. */
+	*id = (uint64_t)status.st_ino ^ (uint64_t)status.st_dev << 40;
 	return 0;
 }
 
@@ -254,6 +259,11 @@ int mote__sys_drop(void *at, uint64_t bytes)
 int mote__sys_collapse(const void *at, uint64_t bytes)
 {
 	return madvise((void *)(uintptr_t)at, bytes, MADV_COLLAPSE) < 0 ? -errno : 0;
+}
+
+void mote__sys_populate(void *at, uint64_t bytes)
+{
+	(void)madvise(at, bytes, MADV_POPULATE_WRITE);
 }
 
 int mote__sys_resident(void *at, uint64_t bytes, uint8_t *pages)

@@ -31,7 +31,7 @@ int mote__sys_memory_object(const char *name, uint64_t bytes);
 /** Write count pages of page_bytes each from offset on. */
 int mote__sys_write_pages(int fd, uint64_t offset, const void *const *pages, uint64_t count,
 			  size_t page_bytes);
-/** The number that a memory object has in the kernel while it exists. */
+/** The number that a memory object, or a file, has in the kernel while it exists. */
 int mote__sys_object_id(int fd, uint64_t *id);
 /** Open a regular file that can be read: its descriptor, and its size in *bytes. */
 int mote__sys_open_file(const char *path, uint64_t *bytes);
@@ -64,6 +64,9 @@ int mote__sys_drop(void *at, uint64_t bytes);
 /** Ask for huge pages under a range of a shared mapping, whose address and offset are congruent
  * modulo 2 MiB. Copies the memory once; -EINVAL where the kernel cannot (before Linux 6.1). */
 int mote__sys_collapse(const void *at, uint64_t bytes);
+/** Make the pages of a range exist, all at once: cheaper than a fault for each that is going to be
+ * written. A kernel that cannot (before Linux 5.14) leaves them to the faults. */
+void mote__sys_populate(void *at, uint64_t bytes);
 /** Which pages of a range exist: one byte each, bit 0. */
 int mote__sys_resident(void *at, uint64_t bytes, uint8_t *pages);
 /** Unmap; NULL is allowed. */

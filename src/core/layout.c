@@ -6,12 +6,12 @@
 #include "base/error.h"
 #include "base/math.h"
 #include "core/confined.h"
+#include "core/layout_build.h"
 
 #define PAGE         ((uint64_t)MOTE_PAGE_BYTES)
 #define LARGE        0x200000ull
 #define USER_END     0x7FFFFFFFF000ull /* of the lower half, less a page */
 #define LOWER_LAST   0x7FFFFFFFFFFFull
-#define STACK_PRESET 2u  /* pages at the stack's top in the write set */
 #define BUFFERS_PAGE 16u /* where the buffers begin, behind the system pages */
 #define SPARE_FRAMES 16u
 
@@ -56,11 +56,6 @@ static uint64_t pages_of(uint64_t bytes)
 
 /* ---- parts ---------------------------------------------------------------------------------- */
 
-static bool is_space(const struct mote__part *part)
-{
-	return part->kind == MOTE__PART_DEMAND || part->kind == MOTE__PART_SPACE;
-}
-
 static void add(struct mote__layout *l, const char *name, enum mote__part_kind kind, uint64_t gva,
 		uint64_t gpa, uint64_t bytes, struct mote__pt_attributes attributes)
 {
@@ -80,7 +75,7 @@ static void choose_large(struct mote__layout *l)
 	l->cow_first_gva = l->cow_end_gva;
 	for (uint32_t i = l->part_count; i-- > 0;)
 		if (l->parts[i].gva < l->cow_end_gva &&
-		    (l->parts[i].attributes.cow || is_space(&l->parts[i])))
+		    (l->parts[i].attributes.cow || mote__layout_is_space(&l->parts[i])))
 			l->cow_first_gva = l->parts[i].gva;
 	for (uint32_t i = 0; i < l->part_count; i++) {
 		struct mote__part *part = &l->parts[i];
@@ -113,30 +108,21 @@ static struct mote__pt_attributes attributes_of(uint32_t access, bool user)
 }
 
 /* The image of a confined guest: runs of pages with the access that their segments ask for. */
-static void add_segments(struct mote__layout *l, const struct mote__elf *elf)
+static void add_image(struct mote__layout *l, const struct mote__layout_image *image)
 {
-	uint64_t count = l->image_bytes / PAGE;
-	for (uint64_t first = 0, next; first < count; first = next) {
-		uint32_t access = mote__elf_page_access(elf, first);
-		for (next = first + 1; next < count; next++)
-			if (mote__elf_page_access(elf, next) != access)
-				break;
-		if (!access)
-			continue;
-		const char *name = access & MOTE__ELF_WRITE     ? "data"
-				   : access & MOTE__ELF_EXECUTE ? "code"
+	for (uint32_t i = 0; i < image->run_count; i++) {
+		const struct mote__layout_run *run = &image->runs[i];
+		uint64_t at = run->first * PAGE;
+		const char *name = run->access & MOTE_WRITE     ? "data"
+				   : run->access & MOTE_EXECUTE ? "code"
 								: "constants";
-		struct mote__pt_attributes a = {.cow = access & MOTE__ELF_WRITE,
-						.exec = access & MOTE__ELF_EXECUTE,
-						.user = true};
-		uint64_t gva = l->image_gva + first * PAGE;
-		add(l, name, MOTE__PART_MEMORY, gva, l->image_gpa + first * PAGE,
-		    (next - first) * PAGE, a);
+		add(l, name, MOTE__PART_MEMORY, l->image_gva + at, l->image_gpa + at,
+		    run->count * PAGE, attributes_of(run->access, true));
 	}
 }
 
 static void add_confined(struct mote__layout *l, const struct mote__layout_config *c,
-			 const struct mote__elf *elf)
+			 const struct mote__layout_image *image)
 {
 	const struct mote__pt_attributes user_read = {.user = true};
 	const struct mote__pt_attributes user_write = {.user = true, .writable = true};
@@ -145,7 +131,7 @@ static void add_confined(struct mote__layout *l, const struct mote__layout_confi
 					 own_exec = {.exec = true};
 	uint64_t scratch = l->scratch_gpa;
 
-	add_segments(l, elf);
+	add_image(l, image);
 	add(l, "PEB", MOTE__PART_MEMORY, l->peb_gva, l->peb_gpa, l->family->peb_bytes, user_read);
 	add(l, "init data", MOTE__PART_MEMORY, l->init_gva, l->init_gpa, l->init_bytes,
 	    attributes_of(c->init_access, true));
@@ -276,36 +262,13 @@ static int place_confined(struct mote__layout *l, const struct mote__layout_conf
 
 /* ---- scratch -------------------------------------------------------------------------------- */
 
-/* Address space that is filled later gets its leaf tables now: what a guest does to its memory then
- * never changes an entry above a leaf. A table that stays empty costs no memory. */
-static struct mote__pt_mapping mapping_of(const struct mote__part *part)
-{
-	struct mote__pt_mapping m = {.va = part->gva,
-				     .bytes = part->bytes,
-				     .gpa = part->gpa,
-				     .kind = MOTE__PT_MAP,
-				     .large = part->is_large,
-				     .attributes = part->attributes};
-	if (is_space(part)) {
-		m.kind = MOTE__PT_RESERVE;
-		m.reserve_level = 1;
-	}
-	return m;
-}
-
-static uint32_t stack_preset(const struct mote__layout *l)
-{
-	uint64_t pages = l->stack_bytes / PAGE;
-	return pages < STACK_PRESET ? (uint32_t)pages : STACK_PRESET;
-}
-
 /* 0: an address that the format does not have. */
 static uint64_t count_tables(const struct mote__layout *l)
 {
 	struct mote__pt_mapping mappings[MOTE__PARTS_MAX];
 	uint32_t count = 0;
 	for (; count < l->part_count; count++)
-		mappings[count] = mapping_of(&l->parts[count]);
+		mappings[count] = mote__layout_mapping(&l->parts[count]);
 	uint64_t tables = 0;
 	int rc = mote__pt_count(l->family->format, mappings, count, &tables);
 	return rc == MOTE__PT_OK ? tables : 0;
@@ -391,15 +354,15 @@ static uint64_t arrange_confined(struct mote__layout *l, uint64_t frames, uint64
 }
 
 static void rebuild_parts(struct mote__layout *l, const struct mote__layout_config *c,
-			  const struct mote__elf *elf)
+			  const struct mote__layout_image *image)
 {
 	l->part_count = 0;
-	add_confined(l, c, elf);
+	add_confined(l, c, image);
 	choose_large(l);
 }
 
 static int place_scratch_confined(struct mote__layout *l, const struct mote__layout_config *c,
-				  const struct mote__elf *elf, struct mote_error *err)
+				  const struct mote__layout_image *image, struct mote_error *err)
 {
 	place_buffers(l, c);
 	/* Buffers are mapped apart from one another, so each begins on a page. */
@@ -407,7 +370,7 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 	l->input_gva = MOTE__PAGE_GVA(BUFFERS_PAGE);
 	l->output_gva = l->input_gva + l->output_offset;
 	l->log_gva = l->output_gva + mote__round_up(c->output_bytes, PAGE);
-	rebuild_parts(l, c, elf);
+	rebuild_parts(l, c, image);
 	uint64_t wanted = c->scratch_bytes, frames = default_frames(l), tables = 0;
 	if (wanted % PAGE)
 		return mote__fail(err, MOTE_EINVAL,
@@ -418,7 +381,7 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 	if (wanted) {
 		/* As many frames as fit beside their log and its tables. */
 		(void)arrange_confined(l, wanted / PAGE, 0);
-		rebuild_parts(l, c, elf);
+		rebuild_parts(l, c, image);
 		tables = count_tables(l);
 		uint64_t fixed = arrange_confined(l, 0, tables) + PAGE;
 		if (wanted < fixed + SPARE_FRAMES * (PAGE + 8))
@@ -426,7 +389,7 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 		frames = (wanted - fixed) / (PAGE + 8);
 	}
 	(void)arrange_confined(l, frames, tables);
-	rebuild_parts(l, c, elf);
+	rebuild_parts(l, c, image);
 	int rc = check_overlap(l, err);
 	if (rc < 0)
 		return rc;
@@ -441,7 +404,7 @@ static int place_scratch_confined(struct mote__layout *l, const struct mote__lay
 				  (unsigned long long)bytes,
 				  (unsigned long long)l->family->region_bytes_max);
 	place_scratch_end(l, wanted ? wanted : bytes);
-	rebuild_parts(l, c, elf);
+	rebuild_parts(l, c, image);
 	return MOTE_OK;
 }
 
@@ -465,6 +428,10 @@ static int check_config(const struct mote__layout_config *c, struct mote_error *
 					  (unsigned long long)sizes[i].min,
 					  (unsigned long long)c->family->region_bytes_max);
 	const uint32_t both = MOTE_WRITE | MOTE_EXECUTE;
+	if (c->is_confined ? c->family->bits != 64 : c->has_large)
+		return mote__fail(err, MOTE_EINVAL, "%s guests of %u bits%s are not known",
+				  c->is_confined ? "confined" : "stock", c->family->bits,
+				  c->has_large ? " with large leaves" : "");
 	if (c->is_confined && (c->init_access & both) == both)
 		return mote__fail(err, MOTE_EINVAL,
 				  "init_data_access is 0x%x: memory of a confined guest is not "
@@ -473,31 +440,33 @@ static int check_config(const struct mote__layout_config *c, struct mote_error *
 	return MOTE_OK;
 }
 
-int mote__layout_make(const struct mote__layout_config *config, const struct mote__elf *elf,
-		      struct mote__layout *layout, struct mote_error *err)
+int mote__layout_make(const struct mote__layout_config *config,
+		      const struct mote__layout_image *image, struct mote__layout *layout,
+		      struct mote_error *err)
 {
 	struct mote__layout *l = layout;
 	memset(l, 0, sizeof *l);
+	l->config = *config;
 	l->family = config->family;
 	l->is_confined = config->is_confined;
 	l->has_large = config->has_large;
 	int rc = check_config(config, err);
-	if (rc == MOTE_OK && l->is_confined)
-		rc = mote__elf_check_wx(elf, err);
+	if (rc == MOTE_OK)
+		rc = mote__layout_image_check(config, image, err);
 	if (rc < 0)
 		return rc;
 	l->image_gpa = l->peb_gpa = l->family->base_gpa;
-	l->image_gva = elf->load_gva;
-	l->image_bytes = mote__round_up(elf->image_bytes, PAGE);
+	l->image_gva = image->gva;
+	l->image_bytes = image->bytes;
 	l->heap_bytes = config->heap_bytes;
 	l->init_bytes = config->init_bytes;
-	rc = advance(l->family, &l->peb_gpa, elf->image_bytes, "image", err);
+	rc = advance(l->family, &l->peb_gpa, image->bytes, "image", err);
 	if (rc < 0)
 		return rc;
 	rc = l->is_confined ? place_confined(l, config, err) : place_stock(l, config, err);
 	if (rc < 0)
 		return rc;
-	return l->is_confined ? place_scratch_confined(l, config, elf, err)
+	return l->is_confined ? place_scratch_confined(l, config, image, err)
 			      : place_scratch_stock(l, config, err);
 }
 
@@ -513,135 +482,4 @@ uint32_t mote__layout_spans(const struct mote__layout *layout, struct mote__pt_s
 	}
 	spans[1] = (struct mote__pt_span){f->reserved_last + 1, layout->scratch_gva - 1};
 	return 2;
-}
-
-/* ---- tables --------------------------------------------------------------------------------- */
-
-struct build {
-	const struct mote__layout *layout;
-	struct mote__pt_builder builder;
-	uint64_t root;
-	bool (*is_zero)(void *cookie, uint64_t gpa);
-	void *cookie;
-	struct mote__write_set *write_set;
-};
-
-static int map_run(struct build *b, uint64_t gva, uint64_t gpa, uint64_t bytes,
-		   struct mote__pt_attributes attributes)
-{
-	const struct mote__pt_mapping m = {.va = gva,
-					   .gpa = gpa,
-					   .bytes = bytes,
-					   .kind = MOTE__PT_MAP,
-					   .attributes = attributes};
-	return mote__pt_map(&b->builder, b->root, &m);
-}
-
-static int map_member(struct build *b, uint64_t gva, uint64_t source_gpa)
-{
-	uint32_t i = b->write_set->count++;
-	b->write_set->member[i].gva = gva;
-	b->write_set->member[i].source_gpa = source_gpa;
-	const struct mote__layout *l = b->layout;
-	return map_run(b, gva, l->scratch_gpa + l->frames_offset + i * PAGE, PAGE,
-		       (struct mote__pt_attributes){.writable = true, .user = true});
-}
-
-/* Pages of a confined guest's data: the first ones get a frame, zero ones share one page. */
-static int map_data(struct build *b, const struct mote__part *part)
-{
-	int rc = MOTE__PT_OK;
-	for (uint64_t at = 0; at < part->bytes && rc == MOTE__PT_OK; at += PAGE) {
-		uint64_t gpa = part->gpa + at;
-		bool zero = b->is_zero && b->is_zero(b->cookie, gpa);
-		if (b->write_set->count < MOTE__IMAGE_WRITE_SET_MAX)
-			rc = map_member(b, part->gva + at, zero ? 0 : gpa);
-		else
-			rc = map_run(b, part->gva + at, zero ? b->layout->zero_gpa : gpa, PAGE,
-				     part->attributes);
-	}
-	return rc;
-}
-
-static int map_stack(struct build *b)
-{
-	const struct mote__layout *l = b->layout;
-	uint64_t top = l->stack_gva + l->stack_bytes;
-	int rc = MOTE__PT_OK;
-	for (uint32_t i = stack_preset(l); i > 0 && rc == MOTE__PT_OK; i--)
-		rc = map_member(b, top - i * PAGE, 0);
-	return rc;
-}
-
-static int map_part(struct build *b, const struct mote__part *part)
-{
-	const struct mote__layout *l = b->layout;
-	if (is_space(part))
-		return MOTE__PT_OK;
-	if (l->is_confined && part->kind == MOTE__PART_MEMORY && part->attributes.cow &&
-	    part->gva < l->peb_gva)
-		return map_data(b, part);
-	const struct mote__pt_mapping m = mapping_of(part);
-	return mote__pt_map(&b->builder, b->root, &m);
-}
-
-/* The recursive entry, and the system leaves' view of themselves. */
-static int map_own_tables(struct build *b)
-{
-	const struct mote__pt_range range = mote__pt_built(&b->builder);
-	const struct mote__pt_space space = {.format = b->builder.format,
-					     .memory = {&range, mote__pt_range_table},
-					     .root = b->root};
-	uint64_t leaves = 0;
-	int rc = mote__pt_find_table(&space, MOTE__SYSTEM_GVA, 1, &leaves);
-	if (rc == MOTE__PT_OK)
-		rc = map_run(b, MOTE__PAGE_GVA(MOTE__LEAVES_PAGE), leaves, PAGE,
-			     (struct mote__pt_attributes){.writable = true});
-	if (rc == MOTE__PT_OK)
-		rc = mote__pt_self_map(&b->builder, b->root, MOTE__SELF_GVA);
-	return rc;
-}
-
-/* Tables for address space: of level 2 and above, then leaf tables, which come last and are empty.
- */
-static int reserve_space(struct build *b, uint32_t level)
-{
-	int rc = MOTE__PT_OK;
-	for (uint32_t i = 0; i < b->layout->part_count && rc == MOTE__PT_OK; i++) {
-		const struct mote__part *part = &b->layout->parts[i];
-		struct mote__pt_mapping m = mapping_of(part);
-		m.reserve_level = level;
-		if (is_space(part))
-			rc = mote__pt_map(&b->builder, b->root, &m);
-	}
-	return rc;
-}
-
-int mote__layout_build(const struct mote__layout *layout, void *tables,
-		       bool (*is_zero)(void *cookie, uint64_t gpa), void *cookie,
-		       struct mote__write_set *write_set, uint64_t *used_bytes)
-{
-	struct build b = {
-		.layout = layout, .is_zero = is_zero, .cookie = cookie, .write_set = write_set};
-	memset(write_set, 0, sizeof *write_set);
-	int rc = mote__pt_builder_init(&b.builder, layout->family->format, tables,
-				       layout->scratch_gpa + layout->tables_offset,
-				       layout->tables_bytes);
-	b.builder.user_tables = layout->is_confined;
-	b.builder.is_zeroed = true;
-	if (rc == MOTE__PT_OK)
-		rc = mote__pt_add_root(&b.builder, &b.root);
-	if (rc == MOTE__PT_OK)
-		rc = reserve_space(&b, 2);
-	/* The stack first: its top page is what every guest touches. */
-	if (rc == MOTE__PT_OK && layout->is_confined)
-		rc = map_stack(&b);
-	for (uint32_t i = 0; i < layout->part_count && rc == MOTE__PT_OK; i++)
-		rc = map_part(&b, &layout->parts[i]);
-	if (rc == MOTE__PT_OK && layout->is_confined)
-		rc = map_own_tables(&b);
-	*used_bytes = b.builder.used;
-	if (rc == MOTE__PT_OK)
-		rc = reserve_space(&b, 1);
-	return rc;
 }

@@ -61,6 +61,31 @@ struct mote__layout_config {
 	uint32_t init_access; /* enum mote_access */
 };
 
+/** Pages of an image that have the same access. */
+struct mote__layout_run {
+	uint64_t first, count; /* pages, counted from the image's start */
+	uint32_t access;       /* enum mote_access */
+};
+
+/** Most runs of an image: each segment has two borders, and so has what becomes read-only. */
+#define MOTE__LAYOUT_RUNS_MAX (2 * MOTE__ELF_SEGMENTS_MAX + 1)
+
+/** What a layout needs to know of an image. */
+struct mote__layout_image {
+	uint64_t gva, bytes; /* whole pages */
+	uint32_t run_count;
+	/* Ascending; pages that nothing may use are not listed. Of stock guests none count: all of
+	 * their image allows everything. */
+	struct mote__layout_run runs[MOTE__LAYOUT_RUNS_MAX];
+};
+
+/** What an ELF file says. */
+void mote__layout_image_of(const struct mote__elf *elf, struct mote__layout_image *image);
+
+/** Check an image, whose numbers may be hostile. MOTE_EIMAGE. */
+int mote__layout_image_check(const struct mote__layout_config *config,
+			     const struct mote__layout_image *image, struct mote_error *err);
+
 enum mote__part_kind {
 	MOTE__PART_MEMORY,  /* mapped from its start */
 	MOTE__PART_DEMAND,  /* zero frames when touched */
@@ -87,6 +112,7 @@ struct mote__part {
 #define MOTE__IMAGE_WRITE_SET_MAX 12u /* pages that a fresh sandbox has writable from its start */
 
 struct mote__layout {
+	struct mote__layout_config config; /* as it was given */
 	const struct mote__family *family;
 	bool is_confined;
 	bool has_large; /* large leaves for what is read-only, wherever one fits */
@@ -119,12 +145,16 @@ struct mote__layout {
 };
 
 /**
- * Lay out a guest. Errors: MOTE_EINVAL (a size; the message names field, value and limit),
- * MOTE_ETOOBIG (a region over its limit, scratch too small), MOTE_EIMAGE (parts overlap, or pages
- * that are writable and executable where that is refused).
+ * Lay out a guest. Numbers may be hostile, family is not. Errors: MOTE_EINVAL (a size; the message
+ * names field, value and limit), MOTE_ETOOBIG (a region over its limit, scratch too small),
+ * MOTE_EIMAGE (an image that mote__layout_image_check() refuses, or parts overlap).
  */
-int mote__layout_make(const struct mote__layout_config *config, const struct mote__elf *elf,
-		      struct mote__layout *layout, struct mote_error *err);
+int mote__layout_make(const struct mote__layout_config *config,
+		      const struct mote__layout_image *image, struct mote__layout *layout,
+		      struct mote_error *err);
+
+/** The image that a layout was made for; of stock guests without runs. */
+void mote__layout_image_again(const struct mote__layout *layout, struct mote__layout_image *image);
 
 /** The addresses that are the guest's own: what a snapshot keeps. The reserved range and scratch's
  * map are left out. Returns how many spans there are. */

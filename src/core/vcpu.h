@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <mote.h>
+
 #include "core/page_table.h"
 
 struct mote__general {
@@ -58,6 +60,12 @@ void mote__special_stock(struct mote__special *special, uint32_t bits, uint64_t 
  * them (4 levels; 2 levels of 4 bytes). NULL: in another way. */
 const struct mote__pt_format *mote__special_format(const struct mote__special *special,
 						   uint32_t bits);
+
+/** Refuse registers of a stock guest of 64 or 32 bits that no such guest has; hostile, but for cr3,
+ * which is not looked at. MOTE_ESTORE: the message names register and value. */
+int mote__special_check(const struct mote__special *special, uint32_t bits, struct mote_error *err);
+/** The same for what a confined guest can set. */
+int mote__special_check_bases(uint64_t fs_base, uint64_t gs_base, struct mote_error *err);
 
 /** Special registers of a confined guest: ring 3, the library's descriptor tables. cr4_extra: of
  * the bits above, those that the processor has. is_emulated: the processor under the hypervisor is

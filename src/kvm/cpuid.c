@@ -38,8 +38,13 @@ int mote__kvm_read_cpuid(struct mote__kvm *kvm)
 	int rc = mote__sys_ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID, kvm->cpuid);
 	if (rc < 0)
 		return rc;
-	for (uint32_t i = 0; i < kvm->cpuid->nent; i++)
+	for (uint32_t i = 0; i < kvm->cpuid->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &kvm->cpuid->entries[i];
 		hide(&kvm->cpuid->entries[i]);
+		if (!e->index)
+			mote__processor_add(&kvm->base.offered, e->function,
+					    (const uint32_t[]){e->eax, e->ebx, e->ecx, e->edx});
+	}
 	return 0;
 }
 

@@ -17,12 +17,14 @@
 
 #include <mote.h>
 
+#include "base/processor.h"
 #include "core/vcpu.h"
 
 struct mote__hypervisor {
 	const struct mote__hypervisor_ops *ops;
 	struct mote_engine_info info;
-	uint64_t cr4_offered; /* of MOTE__CR4_FSGSBASE and MOTE__CR4_UMIP */
+	uint64_t cr4_offered;           /* of MOTE__CR4_FSGSBASE and MOTE__CR4_UMIP */
+	struct mote__processor offered; /* what CPUID shows to guests */
 };
 
 struct mote__machine {

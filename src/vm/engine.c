@@ -9,6 +9,9 @@
 #include "base/math.h"
 #include "base/sys.h"
 
+/* Components of XCR0 that every guest has: x87 and SSE. */
+#define SSE_STATE 3ull
+
 int mote__options_check(const char *name, const void *options, size_t size, size_t min,
 			size_t known, struct mote_error *err)
 {
@@ -33,6 +36,17 @@ int mote__reserved_check(const char *name, const void *bytes, size_t len, struct
 			return mote__fail(err, MOTE_EINVAL, "%s: a reserved field is not zero",
 					  name);
 	return MOTE_OK;
+}
+
+/* Where ring 3 has vector registers that were not offered, CPUID in ring 3 is the machine's own. */
+void mote__engine_seen(const mote_engine *engine, bool is_confined,
+		       struct mote__processor *processor)
+{
+	uint64_t mask = atomic_load_explicit(&engine->vector_mask, memory_order_relaxed);
+	if (is_confined && mask != MOTE__VECTOR_UNKNOWN && mask & ~SSE_STATE)
+		mote__processor_read(processor);
+	else
+		*processor = engine->hypervisor->offered;
 }
 
 int mote__engine_check(const mote_engine *engine, struct mote_error *err)

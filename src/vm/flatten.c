@@ -199,6 +199,7 @@ static int make(mote_snapshot *flat, const mote_snapshot *s, struct mote_error *
 	flat->msrs = s->msrs;
 	flat->generation = s->generation;
 	flat->is_ready = s->is_ready;
+	flat->seen = s->seen;
 	if (s->functions) {
 		flat->functions = s->functions;
 		atomic_fetch_add_explicit(&s->functions->references, 1, memory_order_relaxed);

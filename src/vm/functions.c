@@ -122,9 +122,3 @@ int mote__functions_read(const uint8_t *image, const struct mote__layout *layout
 	functions->count = (uint32_t)count;
 	return rc;
 }
-
-void mote__functions_free(struct mote__functions *functions)
-{
-	mote__free(functions->function);
-	mote__free(functions->text);
-}

@@ -34,6 +34,7 @@ static void keep_entries(struct mote__image *image, const struct mote__elf *elf,
 {
 	const struct mote__elf_note *note = &elf->note;
 	image->bits = elf->bits;
+	image->baseline = note->present ? note->baseline : 0;
 	image->is_position_independent = elf->is_pie;
 	image->has_note = note->present;
 	memcpy(image->version, elf->version, sizeof image->version);
@@ -48,8 +49,7 @@ static void keep_entries(struct mote__image *image, const struct mote__elf *elf,
 	image->syscall_gva = note->syscall_handler ? elf->load_gva + note->syscall_handler : 0;
 }
 
-int mote__image_make(const struct mote__elf *elf, const struct mote_snapshot_options *options,
-		     bool is_confined, struct mote__image **image, struct mote_error *err)
+int mote__image_new(struct mote__image **image, struct mote_error *err)
 {
 	struct mote__image *i = mote__alloc(1, sizeof *i);
 	if (!i)
@@ -59,6 +59,17 @@ int mote__image_make(const struct mote__elf *elf, const struct mote_snapshot_opt
 		mote__free(i);
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	}
+	*image = i;
+	return MOTE_OK;
+}
+
+int mote__image_make(const struct mote__elf *elf, const struct mote_snapshot_options *options,
+		     bool is_confined, struct mote__image **image, struct mote_error *err)
+{
+	struct mote__image *i = NULL;
+	int rc = mote__image_new(&i, err);
+	if (rc < 0)
+		return rc;
 	keep_entries(i, elf, is_confined);
 	i->msr_count = options->msr_count;
 	if (options->msr_count)

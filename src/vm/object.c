@@ -6,6 +6,7 @@
 #include "vm/objects.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/math.h"
@@ -33,6 +34,26 @@ int mote__object_create(const char *name, uint64_t bytes, struct mote__object **
 	if (rc < 0) {
 		mote__object_unref(o);
 		return mote__object_fail(err, rc, name, bytes);
+	}
+	*object = o;
+	return MOTE_OK;
+}
+
+int mote__object_of_file(int fd, uint64_t bytes, struct mote__object **object,
+			 struct mote_error *err)
+{
+	struct mote__object *o = mote__alloc(1, sizeof *o);
+	if (!o) {
+		mote__sys_close(fd);
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	}
+	o->references = 1;
+	o->bytes = bytes;
+	o->fd = fd;
+	int rc = mote__sys_object_id(fd, &o->id);
+	if (rc < 0) {
+		mote__object_unref(o);
+		return mote__object_fail(err, rc, "a file", bytes);
 	}
 	*object = o;
 	return MOTE_OK;
@@ -85,6 +106,24 @@ int mote__object_seal(struct mote__object *object, struct mote_error *err)
 {
 	int rc = mote__sys_seal(object->fd);
 	return rc < 0 ? mote__object_fail(err, rc, "sealing a snapshot", object->bytes) : MOTE_OK;
+}
+
+bool mote__known_get(const struct mote__known *known, uint8_t digest[MOTE_DIGEST_BYTES])
+{
+	if (atomic_load_explicit(&known->state, memory_order_acquire) != 2)
+		return false;
+	memcpy(digest, known->digest, MOTE_DIGEST_BYTES);
+	return true;
+}
+
+void mote__known_set(struct mote__known *known, const uint8_t digest[MOTE_DIGEST_BYTES])
+{
+	unsigned unknown = 0;
+	/* Who comes second has the same to say. */
+	if (!atomic_compare_exchange_strong(&known->state, &unknown, 1))
+		return;
+	memcpy(known->digest, digest, MOTE_DIGEST_BYTES);
+	atomic_store_explicit(&known->state, 2, memory_order_release);
 }
 
 struct mote__object *mote__object_ref(struct mote__object *object)

@@ -17,8 +17,11 @@
 #include <mote.h>
 
 #include "base/bag.h"
+#include "base/functions.h"
 #include "base/math.h"
+#include "base/processor.h"
 #include "core/layout.h"
+#include "core/mappings.h"
 #include "core/message.h"
 #include "core/vcpu.h"
 #include "kvm/hypervisor.h"
@@ -39,6 +42,9 @@ struct mote_engine {
 	struct mote__bag *pool; /* of sandboxes that nobody has (pool.c) */
 };
 
+/** Features of the processor that guests of engine can see. */
+void mote__engine_seen(const mote_engine *engine, bool is_confined,
+		       struct mote__processor *processor);
 /** MOTE_ESTATE in a child of the process that made engine. */
 int mote__engine_check(const mote_engine *engine, struct mote_error *err);
 
@@ -54,18 +60,31 @@ int mote__reserved_check(const char *name, const void *bytes, size_t len, struct
 
 /* ---- object.c: memory objects ---------------------------------------------------------------- */
 
-/** Memory that is written once, sealed, and shared by mapping it. */
+/** The digest of bytes that do not change, once somebody knows it. */
+struct mote__known {
+	atomic_uint state; /* 0: unknown; 1: somebody writes it; 2: known */
+	uint8_t digest[MOTE_DIGEST_BYTES];
+};
+bool mote__known_get(const struct mote__known *known, uint8_t digest[MOTE_DIGEST_BYTES]);
+void mote__known_set(struct mote__known *known, const uint8_t digest[MOTE_DIGEST_BYTES]);
+
+/** Memory that is written once, sealed, and shared by mapping it; or a file of a store that is
+ * trusted not to change. */
 struct mote__object {
 	atomic_uint references;
 	int fd;
 	uint64_t bytes;
-	uint64_t id; /* unique in the process while it exists */
+	uint64_t id;             /* unique in the process while it exists */
+	struct mote__known blob; /* of a layer: from its first byte on */
 };
 
 /** An object of bytes zero bytes, not sealed yet. MOTE_ENOMEM, MOTE_ESYSTEM. */
 int mote__object_create(const char *name, uint64_t bytes, struct mote__object **object,
 			struct mote_error *err);
 int mote__object_seal(struct mote__object *object, struct mote_error *err);
+/** An object of a file's bytes; fd is taken, also on failure. */
+int mote__object_of_file(int fd, uint64_t bytes, struct mote__object **object,
+			 struct mote_error *err);
 /** A sealed object of count pages behind offset bytes that are not written; a page of zeroes is not
  * written either. */
 int mote__object_of_pages(const char *name, uint64_t offset, const void *const *pages,
@@ -102,18 +121,12 @@ extern const uint8_t mote__zero_page[MOTE_PAGE_BYTES];
 
 /* ---- snapshot.c, image.c --------------------------------------------------------------------- */
 
-/** Functions that an image exports or imports; names lie in text. */
-struct mote__functions {
-	uint32_t count;
-	struct mote_function *function;
-	char *text;
-};
-
 /** What is kept of a guest's image by all snapshots that come from it. */
 struct mote__image {
 	atomic_uint references;
 	bool has_note, is_position_independent;
 	uint32_t bits;
+	uint32_t baseline; /* level of x86-64 that it asks for; 0: it does not say */
 	char version[MOTE__ELF_VERSION_BYTES];
 	uint32_t build_id_bytes; /* 0: none */
 	uint8_t build_id[MOTE__ELF_BUILD_ID_MAX];
@@ -121,6 +134,7 @@ struct mote__image {
 	struct mote__functions exports, imports;
 	struct mote__elf_symbols symbols; /* own copies */
 	uint64_t symbol_shift;            /* gva - va */
+	struct mote__known symbols_blob;  /* of the symbols in a store */
 	uint32_t msr_count;
 	uint32_t msrs[MOTE__MSR_ALLOW_MAX];
 	const uint8_t *own; /* mote__sys_own_make() */
@@ -168,9 +182,10 @@ struct mote_snapshot {
 	struct mote__msr_list msrs;   /* stock: what the guest could change, when ready */
 	uint64_t generation;
 	uint32_t root_count; /* stock: 0 for the first table alone */
-	uint64_t *roots;
+	uint64_t *roots;     /* ascending, each once */
 
 	struct mote__host_list *functions; /* ready: what the host had; NULL: as the image says */
+	struct mote__processor seen;       /* ready: features that the guest could see */
 	uint32_t metadata_count;
 	struct mote__text metadata[MOTE_MAX_METADATA];
 
@@ -188,6 +203,8 @@ static inline bool mote__snapshot_has(const mote_snapshot *s, uint64_t gpa)
 
 /** A snapshot without memory, of image (one more reference); layout may be NULL. */
 mote_snapshot *mote__snapshot_new(struct mote__image *image, const struct mote__layout *layout);
+/** An image of which nothing is known yet, one reference. MOTE_ENOMEM. */
+int mote__image_new(struct mote__image **image, struct mote_error *err);
 /** What is to be kept of elf, one reference. MOTE_ENOMEM. */
 int mote__image_make(const struct mote__elf *elf, const struct mote_snapshot_options *options,
 		     bool is_confined, struct mote__image **image, struct mote_error *err);
@@ -204,6 +221,12 @@ void mote__snapshot_unmap(mote_snapshot *snapshot);
 /** Room for the write set, beginning with fixed. */
 int mote__snapshot_set_members(mote_snapshot *snapshot, const struct mote__write_set *fixed,
 			       struct mote_error *err);
+/** The page of the snapshot from which a page of a confined guest's is copied when the guest writes
+ * it, or 0 for zeroes; false: calls that wrote it cannot be believed. */
+bool mote__snapshot_may_learn(const mote_snapshot *snapshot, uint64_t gva, uint64_t *source_gpa);
+/** What its tables map, as a list (records.c). MOTE_ETOOBIG: beyond MOTE__RECORDS_MAX. */
+int mote__snapshot_records(const mote_snapshot *snapshot, struct mote__records *records,
+			   struct mote_error *err);
 /** Put the table pages that child changes over those of parent: page i of numbers (ascending)
  * becomes pages[i]. */
 int mote__snapshot_overlay(mote_snapshot *child, const mote_snapshot *parent,
@@ -218,6 +241,8 @@ bool mote__snapshot_is_hole(const mote_snapshot *snapshot, struct mote__holes *h
 /** Where that page is stored: a gpa of a layer, or 0 for zeroes. */
 bool mote__snapshot_stored(const mote_snapshot *snapshot, uint64_t gva, uint64_t *gpa,
 			   struct mote__pt_attributes *attributes);
+/** Where a page that the tables have at gpa is stored: a gpa of a layer, or 0 for zeroes. */
+bool mote__snapshot_stored_at(const mote_snapshot *snapshot, uint64_t gpa, uint64_t *at);
 /** Translate gva through the snapshot's tables, wherever that leads. */
 bool mote__snapshot_translate(const mote_snapshot *snapshot, uint64_t gva,
 			      struct mote__pt_translation *translation);
@@ -236,8 +261,6 @@ bool mote__snapshot_leaf(const mote_snapshot *snapshot, uint64_t gva, uint64_t *
 int mote__functions_read(const uint8_t *image, const struct mote__layout *layout, uint64_t at,
 			 const char *what, struct mote__functions *functions,
 			 struct mote_error *err);
-void mote__functions_free(struct mote__functions *functions);
-
 /* ---- host.c ---------------------------------------------------------------------------------- */
 
 struct mote__host_entry {

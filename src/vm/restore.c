@@ -86,16 +86,17 @@ void mote__sandbox_place(mote_sandbox *sandbox)
 	}
 }
 
-/* Whether calls can be seen to write the page at gva: it is copy-on-write in the snapshot, or
- * zeroes come on demand. Others will believe it, so the word of one sandbox's log is not enough. */
-static bool may_be_learned(const mote_snapshot *s, uint64_t gva, uint64_t *entry)
+/* It is copy-on-write in the snapshot, or zeroes come on demand. Others will believe it, so the
+ * word of one sandbox's log, or of a store, is not enough. */
+bool mote__snapshot_may_learn(const mote_snapshot *s, uint64_t gva, uint64_t *source_gpa)
 {
 	uint64_t offset = 0;
 	if (gva >= s->layout.cow_end_gva || !mote__snapshot_leaf(s, gva, &offset))
 		return false;
-	*entry = start_entry(s, offset);
-	return *entry ? mote__pt_entry_attributes(&mote__pt_x86_64, *entry).cow
-		      : mote__snapshot_is_demand(s, gva);
+	uint64_t entry = start_entry(s, offset);
+	*source_gpa = source_of(s, entry);
+	return entry ? mote__pt_entry_attributes(&mote__pt_x86_64, entry).cow
+		     : mote__snapshot_is_demand(s, gva);
 }
 
 /* The pages that this call was the first to write become members of the write set, as far as there
@@ -112,10 +113,10 @@ static void adopt(mote_sandbox *sandbox, uint64_t used)
 	if (first == atomic_load_explicit(&m->count, memory_order_relaxed)) {
 		uint32_t i = first;
 		for (; i < used && i < max; i++) {
-			uint64_t entry = 0, gva = *mote__log(sandbox, i) * PAGE;
-			if (!may_be_learned(s, gva, &entry))
+			uint64_t source = 0, gva = *mote__log(sandbox, i) * PAGE;
+			if (!mote__snapshot_may_learn(s, gva, &source))
 				break;
-			m->member[i] = (struct mote__member){gva, source_of(s, entry)};
+			m->member[i] = (struct mote__member){gva, source};
 		}
 		atomic_store_explicit(&m->count, i, memory_order_release);
 		sandbox->placed = i;

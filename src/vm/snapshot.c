@@ -232,15 +232,6 @@ int mote__snapshot_set_members(mote_snapshot *snapshot, const struct mote__write
 
 /* ---- public ---------------------------------------------------------------------------------- */
 
-/* The level of x86-64 that guests can use here. Level 3 begins with AVX, which needs CR4.OSXSAVE;
- * that is never set for a guest. */
-static uint32_t processor_level(void)
-{
-	bool has_2 = __builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") &&
-		     __builtin_cpu_supports("popcnt");
-	return has_2 ? 2 : 1;
-}
-
 static int check_image(const struct mote__elf *elf, const struct mote_snapshot_options *o,
 		       struct mote_error *err)
 {
@@ -256,11 +247,11 @@ static int check_image(const struct mote__elf *elf, const struct mote_snapshot_o
 				  "unless the option stack_bytes is set",
 				  (unsigned long long)elf->note.stack_bytes,
 				  MOTE_MAX_NOTE_STACK_BYTES);
-	if (elf->note.present && elf->note.baseline > processor_level())
+	if (elf->note.present && elf->note.baseline > mote__processor_level())
 		return mote__fail(err, MOTE_EIMAGE,
 				  "the image wants a processor of level x86-64-v%u; guests get "
 				  "x86-64-v%u here",
-				  elf->note.baseline, processor_level());
+				  elf->note.baseline, mote__processor_level());
 	return MOTE_OK;
 }
 
@@ -278,7 +269,11 @@ static int make_empty(const struct mote__elf *elf, const struct mote_snapshot_op
 	if (!s)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	*snapshot = s;
-	return mote__layout_make(&config, elf, &s->layout, err);
+	struct mote__layout_image pages;
+	mote__layout_image_of(elf, &pages);
+	if (config.is_confined)
+		rc = mote__elf_check_wx(elf, err);
+	return rc < 0 ? rc : mote__layout_make(&config, &pages, &s->layout, err);
 }
 
 static int make(const struct mote__elf *elf, const struct mote_snapshot_options *o,

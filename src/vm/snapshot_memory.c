@@ -304,8 +304,7 @@ bool mote__snapshot_is_guests(const mote_snapshot *snapshot, uint64_t gva)
 	return mote__snapshot_is_demand(snapshot, gva) || gva - l->mapping_gva < l->mapping_bytes;
 }
 
-/* Where a page that the tables have at gpa is stored; 0 for zeroes. */
-static bool stored_at(const mote_snapshot *s, uint64_t gpa, uint64_t *at)
+bool mote__snapshot_stored_at(const mote_snapshot *s, uint64_t gpa, uint64_t *at)
 {
 	const struct mote__layout *l = &s->layout;
 	uint64_t frame = (gpa - l->scratch_gpa - l->frames_offset) / PAGE;
@@ -325,7 +324,7 @@ bool mote__snapshot_page(const mote_snapshot *snapshot, uint64_t gva, const uint
 	*bytes = NULL;
 	if (!mote__snapshot_translate(snapshot, mote__round_down(gva, PAGE), &t))
 		return mote__snapshot_is_demand(snapshot, gva);
-	if (!stored_at(snapshot, t.gpa, &at))
+	if (!mote__snapshot_stored_at(snapshot, t.gpa, &at))
 		return false;
 	*bytes = at ? snapshot->memory + at : NULL;
 	return true;
@@ -340,5 +339,5 @@ bool mote__snapshot_stored(const mote_snapshot *snapshot, uint64_t gva, uint64_t
 	if (!mote__snapshot_translate(snapshot, mote__round_down(gva, PAGE), &t))
 		return mote__snapshot_is_demand(snapshot, gva);
 	*attributes = t.effective;
-	return stored_at(snapshot, t.gpa, gpa);
+	return mote__snapshot_stored_at(snapshot, t.gpa, gpa);
 }

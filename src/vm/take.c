@@ -194,6 +194,9 @@ static int fill_start(mote_snapshot *child, mote_sandbox *sandbox, struct mote_e
 	child->functions = mote__host_functions(sandbox->host);
 	if (!child->functions)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	mote__engine_seen(sandbox->engine, child->layout.is_confined, &child->seen);
+	for (size_t i = 0; i < MOTE__PROCESSOR_WORDS; i++)
+		child->seen.word[i] |= base->seen.word[i];
 	/* Nothing ran since the start: the machine may still have what was before it. */
 	if (sandbox->needs_reset) {
 		child->special = base->special;

@@ -13,6 +13,11 @@ int mote__take_add_layer(mote_snapshot *child, uint64_t gpa, const void *const *
 /** An object of bytes of tables that lie at tables; those that are zero are holes. */
 int mote__take_tables(const uint8_t *tables, uint64_t bytes, struct mote__object **object,
 		      struct mote_error *err);
+/** Most bytes of tables that a stock guest's scratch has room for: what its runtime needs stays
+ * free. */
+uint64_t mote__take_tables_max(const struct mote__layout *layout);
+/** The tables of a stock guest are bytes; what is behind them is the guest's. */
+void mote__take_set_tables(struct mote__layout *layout, uint64_t bytes);
 int mote__take_copy_metadata(mote_snapshot *child, const mote_snapshot *from,
 			     struct mote_error *err);
 

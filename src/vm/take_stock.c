@@ -171,6 +171,21 @@ static void work_free(struct work *w)
 	mote__free(w->r.new_roots);
 }
 
+/* As the layout of an image has it. */
+uint64_t mote__take_tables_max(const struct mote__layout *l)
+{
+	uint64_t kept = mote__round_up(l->input_bytes + l->output_bytes, PAGE) +
+			l->family->runtime_pages * PAGE;
+	return l->scratch_bytes > kept ? l->scratch_bytes - kept : PAGE;
+}
+
+void mote__take_set_tables(struct mote__layout *l, uint64_t bytes)
+{
+	l->tables_bytes = bytes;
+	l->frames_offset = l->tables_offset + bytes;
+	l->frame_count = (l->scratch_bytes - l->frames_offset) / PAGE - l->family->kept_pages;
+}
+
 static int work_allocate(struct work *w, const struct mote__layout *l, struct mote_error *err)
 {
 	struct mote__rebuild *r = &w->r;
@@ -182,10 +197,7 @@ static int work_allocate(struct work *w, const struct mote__layout *l, struct mo
 	r->new_roots = mote__alloc(r->root_count, sizeof *r->new_roots);
 	if (!r->visits || !r->slots || !r->pages || !r->new_roots)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	/* As the layout of an image has it: what a runtime needs stays free. */
-	uint64_t kept = mote__round_up(l->input_bytes + l->output_bytes, PAGE) +
-			l->family->runtime_pages * PAGE;
-	w->tables_bytes = l->scratch_bytes > kept ? l->scratch_bytes - kept : PAGE;
+	w->tables_bytes = mote__take_tables_max(l);
 	int rc = mote__sys_map(MOTE__MAP_SCRATCH, -1, w->tables_bytes, &w->tables);
 	if (rc < 0)
 		return mote__object_fail(err, rc, "page tables", w->tables_bytes);
@@ -247,20 +259,22 @@ static int keep_tables(mote_snapshot *child, const struct work *w, struct mote_e
 	if (rc < 0)
 		return rc;
 	child->extent[child->extent_count++] = (struct mote__piece){object, 0, 0, used};
-	l->tables_bytes = used;
-	l->frames_offset = l->tables_offset + used;
-	l->frame_count = (l->scratch_bytes - l->frames_offset) / PAGE - l->family->kept_pages;
+	mote__take_set_tables(l, used);
 	l->zero_gpa = w->r.zero_gpa;
 	return MOTE_OK;
 }
 
+/* Each once: they ascend, and one that was listed again has the address that it had. */
 static int keep_roots(mote_snapshot *child, const struct work *w, struct mote_error *err)
 {
 	child->roots = mote__alloc(w->r.root_count, sizeof *child->roots);
 	if (!child->roots)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	memcpy(child->roots, w->r.new_roots, w->r.root_count * sizeof *child->roots);
-	child->root_count = w->r.root_count;
+	for (uint32_t i = 0; i < w->r.root_count; i++) {
+		uint64_t root = w->r.new_roots[i];
+		if (!child->root_count || root > child->roots[child->root_count - 1])
+			child->roots[child->root_count++] = root;
+	}
 	return MOTE_OK;
 }
 

@@ -12,7 +12,7 @@
 #
 # Commands run in an empty directory that holds hello.guest (GUEST), tiny.guest and loop.guest (stock
 # guests made below, of which a call aborts or does not end), narrow.guest (tiny.guest for 32 bits),
-# text.guest (no ELF image) and data.bin (bytes 00 ff 41).
+# text.guest (no ELF image) and data.bin (bytes 00 ff 41). "masked" hides digests, sizes and times.
 set -u
 export LC_ALL=C
 
@@ -92,6 +92,10 @@ has_locale() {
 	[[ $(LC_ALL=C.UTF-8 locale charmap 2>/dev/null) == UTF-8 ]]
 }
 
+masked() {
+	sed -E 's/sha256:[0-9a-f]{64}/DIGEST/g; s/ *[0-9.]+ (B|[KM]iB)/ SIZE/g; s/[0-9.]+ [um]s/TIME/g; s/(_ns|bytes[_a-z]*)":[0-9]+/\1":NUMBER/g'
+}
+
 # What is missing of the things that case $1 needs; nothing when it can run.
 missing_of() {
 	local need
@@ -139,7 +143,8 @@ test_case() {
 test_options_are_in() {
 	local command option absent=
 	for command in run call inspect "snapshot take" "snapshot inspect" "snapshot diff" \
-		"snapshot flatten" doctor bench; do
+		"snapshot flatten" "snapshot save" "snapshot load" "snapshot list" "snapshot verify" \
+		"snapshot tag" "snapshot remove" "snapshot gc" "snapshot push" "snapshot pull" doctor bench; do
 		# shellcheck disable=SC2086 # a command of a group is two words
 		for option in $(mote $command --help | sed -n 's/^  \(-., \|    \)--\([a-z-]*\).*/\2/p'); do
 			grep -q -- "${1//OPTION/$option}" "$2" || absent+=" $command --$option"
@@ -231,11 +236,15 @@ test_completion commands "call" mote ca
 test_completion options "--svg --stack --scratch" mote inspect --s
 test_completion levels "trace" mote run x --log-level tr
 test_completion types "i32 i64" mote call x f -t i
-test_completion groups "take" mote snapshot ta
+test_completion groups "take tag" mote snapshot ta
+test_completion groups_of_stores "push pull" mote snapshot pu
+test_completion options_of_stores "--bytes-max" mote snapshot pull --b
+test_completion options_of_saving "--metadata --memory-max" mote snapshot save --me
 test_completion options_of_groups "--stack --scratch --svg" mote snapshot inspect --s
 test_completion help_of_groups "flatten" mote help snapshot fl
 test_completion guests_of_groups "tiny.guest" mote snapshot take ti
 test_completion guests "tiny.guest" mote call ti
+test_completion stored_snapshots "tiny.guest" mote run --from ti
 if [[ -n $guest ]]; then
 	test_completion functions "count_up" mote call hello.guest count
 	test_completion functions_of_groups "count_up" mote snapshot diff hello.guest --call count
@@ -243,6 +252,13 @@ if [[ -n $guest ]]; then
 fi
 test_json doctor doctor --json
 test_json inspect inspect --json tiny.guest
+test_json snapshot_save snapshot save --json --new tiny.guest json.store
+for command in load list verify gc; do
+	test_json "snapshot_$command" snapshot "$command" --json json.store
+done
+test_json snapshot_tag snapshot tag --json json.store:latest other
+test_json snapshot_remove snapshot remove --json json.store:other
+test_json errors_of_stores snapshot load --json missing.store
 if [[ -n $has_kvm ]]; then
 	for command in take inspect diff flatten; do
 		test_json "snapshot_$command" snapshot "$command" --json tiny.guest

@@ -233,8 +233,7 @@ TEST(snapshot_i686__a_root_that_is_listed_twice_is_one_root)
 	struct list list = {
 		4, {root_of(&s, 0), root_of(&s, 1), root_of(&s, 1) | 0xFFF, root_of(&s, 0) | 0x18}};
 	mote_snapshot *a = take_list(&s, &list);
-	CHECK_EQ(a->root_count, 4);
-	CHECK(a->roots[0] == a->roots[3] && a->roots[1] == a->roots[2]);
+	CHECK_EQ(a->root_count, 2);
 	CHECK_EQ(a->roots[1], a->roots[0] + PAGE);
 	restore(&s, a);
 	CHECK_EQ(run(&s, 1, 1), 101);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -161,6 +162,78 @@ WRAP(int, madvise, void *at, size_t bytes, int advice)
 	}
 WRAP_OPEN(open)
 WRAP_OPEN(open64)
+
+#define WRAP_OPEN_AT(name)                                                  \
+	int __real_##name(int directory, const char *path, int flags, ...); \
+	int __wrap_##name(int directory, const char *path, int flags, ...); \
+	int __wrap_##name(int directory, const char *path, int flags, ...)  \
+	{                                                                   \
+		va_list arguments;                                          \
+		va_start(arguments, flags);                                 \
+		unsigned mode = va_arg(arguments, unsigned);                \
+		va_end(arguments);                                          \
+		if (fails("openat", EMFILE))                                \
+			return -1;                                          \
+		return __real_##name(directory, path, flags, mode);         \
+	}
+WRAP_OPEN_AT(openat)
+WRAP_OPEN_AT(openat64)
+
+#define WRAP_AT(name, shown, type, number)                                            \
+	WRAP(ssize_t, name, int fd, type bytes, size_t len, off_t at)                 \
+	{                                                                             \
+		return fails(shown, number) ? -1 : __real_##name(fd, bytes, len, at); \
+	}
+WRAP_AT(pread, "pread", void *, EIO)
+WRAP_AT(pread64, "pread", void *, EIO)
+WRAP_AT(pwrite, "pwrite", const void *, ENOSPC)
+WRAP_AT(pwrite64, "pwrite", const void *, ENOSPC)
+
+WRAP(int, fstatat, int directory, const char *path, struct stat *status, int flags)
+{
+	return fails("fstatat", EIO) ? -1 : __real_fstatat(directory, path, status, flags);
+}
+
+WRAP(int, fstatat64, int directory, const char *path, void *status, int flags)
+{
+	return fails("fstatat", EIO) ? -1 : __real_fstatat64(directory, path, status, flags);
+}
+
+WRAP(int, fchmod, int fd, mode_t mode)
+{
+	return fails("fchmod", EPERM) ? -1 : __real_fchmod(fd, mode);
+}
+
+WRAP(int, fsync, int fd)
+{
+	return fails("fsync", EIO) ? -1 : __real_fsync(fd);
+}
+
+WRAP(int, mkdirat, int directory, const char *path, mode_t mode)
+{
+	return fails("mkdirat", ENOSPC) ? -1 : __real_mkdirat(directory, path, mode);
+}
+
+WRAP(int, renameat, int from, const char *path, int to, const char *new_path)
+{
+	return fails("renameat", ENOSPC) ? -1 : __real_renameat(from, path, to, new_path);
+}
+
+WRAP(int, unlinkat, int directory, const char *path, int flags)
+{
+	return fails("unlinkat", EPERM) ? -1 : __real_unlinkat(directory, path, flags);
+}
+
+/* To unlock does not fail. */
+WRAP(int, flock, int fd, int operation)
+{
+	return operation != LOCK_UN && fails("flock", ENOLCK) ? -1 : __real_flock(fd, operation);
+}
+
+WRAP(DIR *, fdopendir, int fd)
+{
+	return fails("fdopendir", ENOMEM) ? NULL : __real_fdopendir(fd);
+}
 
 WRAP(ssize_t, read, int fd, void *bytes, size_t len)
 {

@@ -157,18 +157,18 @@ TEST(cli_json__commas_and_nesting)
 	struct paper paper;
 	take_paper(&paper);
 	struct json json = {.out = paper.out};
-	mote__json_object(&json, NULL);
-	mote__json_bool(&json, "a", true);
-	mote__json_array(&json, "b");
-	mote__json_u64(&json, NULL, UINT64_MAX);
-	mote__json_i64(&json, NULL, INT64_MIN);
-	mote__json_object(&json, NULL);
-	mote__json_end(&json);
-	mote__json_end(&json);
-	mote__json_null(&json, "c");
-	mote__json_address(&json, "d", 0xffffffff00000000);
-	mote__json_hex(&json, "e", "\x00\xff", 2);
-	mote__json_end(&json);
+	mote__emit_object(&json, NULL);
+	mote__emit_bool(&json, "a", true);
+	mote__emit_array(&json, "b");
+	mote__emit_u64(&json, NULL, UINT64_MAX);
+	mote__emit_i64(&json, NULL, INT64_MIN);
+	mote__emit_object(&json, NULL);
+	mote__emit_end(&json);
+	mote__emit_end(&json);
+	mote__emit_null(&json, "c");
+	mote__emit_address(&json, "d", 0xffffffff00000000);
+	mote__emit_hex(&json, "e", "\x00\xff", 2);
+	mote__emit_end(&json);
 	CHECK_STR(read_paper(&paper),
 		  "{\"a\":true,\"b\":[18446744073709551615,-9223372036854775808,{}],\"c\":null,"
 		  "\"d\":\"0xffffffff00000000\",\"e\":\"00ff\"}\n");
@@ -193,7 +193,7 @@ TEST(cli_json__strings_are_escaped)
 		struct paper paper;
 		take_paper(&paper);
 		struct json json = {.out = paper.out};
-		mote__json_text_of(&json, NULL, cases[i].data, cases[i].len);
+		mote__emit_text_of(&json, NULL, cases[i].data, cases[i].len);
 		CHECK_STR(read_paper(&paper), cases[i].wanted);
 	}
 }
@@ -203,12 +203,12 @@ TEST(cli_json__what_is_no_number_is_text)
 	struct paper paper;
 	take_paper(&paper);
 	struct json json = {.out = paper.out};
-	mote__json_array(&json, NULL);
-	mote__json_f64(&json, NULL, (double)NAN, 17);
-	mote__json_f64(&json, NULL, (double)INFINITY, 17);
-	mote__json_f64(&json, NULL, (double)-INFINITY, 17);
-	mote__json_f64(&json, NULL, -1.5e300, 6);
-	mote__json_end(&json);
+	mote__emit_array(&json, NULL);
+	mote__emit_f64(&json, NULL, (double)NAN, 17);
+	mote__emit_f64(&json, NULL, (double)INFINITY, 17);
+	mote__emit_f64(&json, NULL, (double)-INFINITY, 17);
+	mote__emit_f64(&json, NULL, -1.5e300, 6);
+	mote__emit_end(&json);
 	CHECK_STR(read_paper(&paper), "[\"nan\",\"inf\",\"-inf\",-1.5e+300]\n");
 }
 

@@ -181,7 +181,9 @@ static void lay_out(const void *bytes, size_t len, uint64_t init_bytes, uint64_t
 						   .init_bytes = init_bytes,
 						   .init_access = MOTE_READ};
 	CHECK_EQ(mote__elf_parse(bytes, len, &elf, &err), MOTE_OK);
-	CHECK_EQ(mote__layout_make(&config, &elf, &layout, &err), MOTE_OK);
+	struct mote__layout_image pages;
+	mote__layout_image_of(&elf, &pages);
+	CHECK_EQ(mote__layout_make(&config, &pages, &layout, &err), MOTE_OK);
 	laid_tables = aligned_alloc(PAGE, layout.tables_bytes);
 	CHECK(laid_tables);
 	memset(laid_tables, 0, layout.tables_bytes);

@@ -55,8 +55,10 @@ static struct mote__layout_config confined(void)
 
 static int make(const struct mote__layout_config *config)
 {
+	struct mote__layout_image pages;
 	memset(&err, 0, sizeof err);
-	return mote__layout_make(config, &elf, &layout, &err);
+	mote__layout_image_of(&elf, &pages);
+	return mote__layout_make(config, &pages, &layout, &err);
 }
 
 #define MAKES(config)                                                        \
@@ -916,4 +918,89 @@ TEST(layout__tables_fit_for_random_sizes)
 		build();
 		check_parts();
 	}
+}
+
+/* ---- images ---------------------------------------------------------------------------------- */
+
+TEST(layout__an_image_is_found_again_in_its_layout)
+{
+	struct mote__layout_image there, again;
+	const struct mote__layout_config c = confined();
+	MAKES(&c);
+	mote__layout_image_of(&elf, &there);
+	mote__layout_image_again(&layout, &again);
+	CHECK(there.run_count > 2);
+	CHECK_EQ(there.run_count, again.run_count);
+	CHECK(there.gva == again.gva && there.bytes == again.bytes);
+	for (uint32_t i = 0; i < there.run_count; i++) {
+		CHECK_EQ(there.runs[i].first, again.runs[i].first);
+		CHECK_EQ(there.runs[i].count, again.runs[i].count);
+		CHECK_EQ(there.runs[i].access, again.runs[i].access);
+	}
+	CHECK(layout.config.heap_bytes == c.heap_bytes && layout.config.family == c.family);
+	const struct mote__layout_config s = stock();
+	MAKES(&s);
+	mote__layout_image_again(&layout, &again);
+	CHECK(again.run_count == 0 && again.gva == layout.image_gva);
+}
+
+TEST(layout__runs_are_what_each_page_says)
+{
+	struct mote__layout_image runs;
+	(void)confined();
+	mote__layout_image_of(&elf, &runs);
+	uint32_t run = 0;
+	for (uint64_t page = 0; page < runs.bytes / PAGE; page++) {
+		uint32_t access = mote__elf_page_access(&elf, page);
+		if (run < runs.run_count && page >= runs.runs[run].first + runs.runs[run].count)
+			run++;
+		bool is_listed = run < runs.run_count && page >= runs.runs[run].first;
+		CHECK_EQ(is_listed, access != 0);
+		if (!is_listed)
+			continue;
+		CHECK(runs.runs[run].access & MOTE_READ);
+		CHECK_EQ(!!(runs.runs[run].access & MOTE_WRITE), !!(access & MOTE__ELF_WRITE));
+		CHECK_EQ(!!(runs.runs[run].access & MOTE_EXECUTE), !!(access & MOTE__ELF_EXECUTE));
+	}
+}
+
+#define IMAGE_REFUSED(part_of_message, change)                                     \
+	do {                                                                       \
+		struct mote__layout_image bad;                                     \
+		const struct mote__layout_config c = confined();                   \
+		mote__layout_image_of(&elf, &bad);                                 \
+		change;                                                            \
+		CHECK_EQ(mote__layout_make(&c, &bad, &layout, &err), MOTE_EIMAGE); \
+		CHECK_HAS(err.message, part_of_message);                           \
+	} while (0)
+
+TEST(layout__hostile_images_are_refused)
+{
+	IMAGE_REFUSED("bytes at 0x1001", bad.gva++);
+	IMAGE_REFUSED("bytes at 0x0", bad.gva = 0);
+	IMAGE_REFUSED("the image has 0x0 bytes", bad.bytes = 0);
+	IMAGE_REFUSED("bytes at 0x1000: it has whole pages", bad.bytes++);
+	IMAGE_REFUSED("ends at 0x800000000000 at most", bad.gva = 0x7FFFFFFFF000);
+	IMAGE_REFUSED("bytes at 0xfffffffffffff000", bad.gva = ~0xFFFull);
+	IMAGE_REFUSED("the image has 0xfffffffffffff000 bytes", bad.bytes = ~0xFFFull);
+	IMAGE_REFUSED("has 130 runs of pages, at most 129", bad.run_count = 130);
+	IMAGE_REFUSED("run 1 of the image's pages has 0x0 from", bad.runs[1].count = 0);
+	IMAGE_REFUSED("run 1 of the image's pages has", bad.runs[1].first = 0);
+	IMAGE_REFUSED("run 1 of the image's pages has", bad.runs[1].count = ~0ull);
+	IMAGE_REFUSED("run 1 of the image's pages has", bad.runs[1].first = ~0ull);
+	IMAGE_REFUSED("run 0 of the image's pages has access 0x0", bad.runs[0].access = 0);
+	IMAGE_REFUSED("run 0 of the image's pages has access 0x9", bad.runs[0].access = 9);
+	IMAGE_REFUSED("run 0 of the image's pages has access 0x2", bad.runs[0].access = 2);
+	IMAGE_REFUSED("run 0 of the image's pages is writable and executable",
+		      bad.runs[0].access = 7);
+}
+
+TEST(layout__large_leaves_and_confinement_are_of_64_bits)
+{
+	struct mote__layout_config c = confined();
+	c.family = mote__family_find(0, 32);
+	REFUSES(&c, MOTE_EINVAL, "confined guests of 32 bits are not known");
+	c = stock();
+	c.has_large = true;
+	REFUSES(&c, MOTE_EINVAL, "stock guests of 64 bits with large leaves are not known");
 }

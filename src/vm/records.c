@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page tables of a snapshot as a list of mappings, for a store. Neighbours that continue each
+ * other become one record, so that the list is as long as what a guest did is scattered, not as its
+ * memory is large; and the same snapshot always gives the same list.
+ */
+#include "vm/objects.h"
+
+#include "base/error.h"
+#include "base/math.h"
+#include "base/sys.h"
+
+#define PAGE ((uint64_t)MOTE_PAGE_BYTES)
+
+struct lister {
+	const mote_snapshot *snapshot;
+	struct mote__records *records;
+	uint32_t part; /* confined: of the layout; the last page was there, or before */
+	struct mote__holes holes;
+	int rc;
+};
+
+static struct mote__record *append(struct lister *l, const struct mote__record *record)
+{
+	struct mote__records *r = l->records;
+	if (r->count == MOTE__RECORDS_MAX) {
+		l->rc = MOTE_ETOOBIG;
+		return NULL;
+	}
+	if (r->count == r->capacity) {
+		uint64_t capacity = r->capacity ? 2 * r->capacity : 64;
+		struct mote__record *more = mote__realloc(r->record, capacity, sizeof *r->record);
+		if (!more) {
+			l->rc = MOTE_ENOMEM;
+			return NULL;
+		}
+		r->record = more;
+		r->capacity = capacity;
+	}
+	r->record[r->count] = *record;
+	return &r->record[r->count++];
+}
+
+static bool continues(const struct mote__record *last, const struct mote__record *next)
+{
+	uint64_t bytes = last->count * PAGE;
+	return last->kind == MOTE__RECORD_RUN && last->root == next->root &&
+	       last->va + bytes == next->va && last->flags == next->flags &&
+	       (last->target ? last->target + bytes == next->target : !next->target) &&
+	       last->count + (uint64_t)next->count <= UINT32_MAX;
+}
+
+/* A confined guest's runs end where a part of the layout does. */
+static bool is_new_part(struct lister *l, uint64_t va)
+{
+	const struct mote__layout *layout = &l->snapshot->layout;
+	uint32_t part = l->part;
+	if (!layout->is_confined)
+		return false;
+	while (part + 1 < layout->part_count && layout->parts[part + 1].gva <= va)
+		part++;
+	bool is_new = part != l->part;
+	l->part = part;
+	return is_new;
+}
+
+static void add_run(struct lister *l, const struct mote__record *run)
+{
+	struct mote__records *r = l->records;
+	bool is_new = is_new_part(l, run->va);
+	if (r->count && !is_new && continues(&r->record[r->count - 1], run))
+		r->record[r->count - 1].count += run->count;
+	else
+		(void)append(l, run);
+}
+
+static bool list_leaf(void *cookie, const struct mote__pt_leaf *leaf)
+{
+	struct lister *l = cookie;
+	const mote_snapshot *s = l->snapshot;
+	const struct mote__pt_attributes *a = &leaf->effective;
+	struct mote__record run = {
+		.kind = MOTE__RECORD_RUN,
+		.root = leaf->root,
+		.flags = (a->cow || a->writable ? (uint32_t)MOTE__RECORD_COW : 0) |
+			 (a->exec ? (uint32_t)MOTE__RECORD_EXEC : 0) |
+			 (a->user ? (uint32_t)MOTE__RECORD_USER : 0)};
+	uint64_t zero = s->layout.zero_gpa, stored;
+	bool has_zero = zero && zero - leaf->gpa < leaf->bytes;
+	/* Memory in one go; pages that have frames, and the page of zeroes, one by one. */
+	bool is_whole = mote__snapshot_has(s, leaf->gpa) && !has_zero;
+	uint64_t step = is_whole ? leaf->bytes : PAGE;
+	for (uint64_t at = 0; at < leaf->bytes && l->rc == MOTE_OK; at += step) {
+		if (!mote__snapshot_stored_at(s, leaf->gpa + at, &stored))
+			continue;
+		run.va = leaf->va + at;
+		run.target = stored == zero ? 0 : stored;
+		run.count = (uint32_t)(step / PAGE);
+		if (!run.target && mote__snapshot_is_demand(s, run.va))
+			continue;
+		add_run(l, &run);
+	}
+	return l->rc == MOTE_OK;
+}
+
+static bool list_link(void *cookie, const struct mote__pt_link *link)
+{
+	struct lister *l = cookie;
+	const struct mote__record record = {.kind = MOTE__RECORD_LINK,
+					    .root = link->root,
+					    .va = link->va,
+					    .target = link->owner_va,
+					    .count = link->owner_root,
+					    .flags = link->level};
+	return append(l, &record) != NULL;
+}
+
+static const void *table(const void *cookie, uint64_t gpa, uint64_t bytes)
+{
+	const struct lister *l = cookie;
+	const struct mote__layout *layout = &l->snapshot->layout;
+	uint64_t at = gpa - layout->scratch_gpa - layout->tables_offset;
+	if (at % PAGE || !mote__in_range(at, bytes, layout->tables_bytes))
+		return NULL;
+	return mote__snapshot_table(l->snapshot, (struct mote__holes *)(uintptr_t)&l->holes, at);
+}
+
+static int walk(struct lister *l, struct mote_error *err)
+{
+	const mote_snapshot *s = l->snapshot;
+	const struct mote__layout *layout = &s->layout;
+	const uint64_t root = layout->scratch_gpa + layout->tables_offset;
+	struct mote__pt_span spans[2];
+	uint32_t tables = (uint32_t)(4 * layout->tables_bytes / PAGE) + 64;
+	struct mote__pt_walk w = {.format = layout->family->format,
+				  .memory = {l, table},
+				  .roots = s->root_count ? s->roots : &root,
+				  .root_count = s->root_count ? s->root_count : 1,
+				  .spans = spans,
+				  .span_count = mote__layout_spans(layout, spans),
+				  .tables_max = tables,
+				  .visit_count = mote__pt_visits_for(tables),
+				  .leaves_max = UINT64_MAX,
+				  .leaf = list_leaf,
+				  .link = list_link,
+				  .cookie = l};
+	w.visits = mote__alloc(w.visit_count, sizeof *w.visits);
+	if (!w.visits)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	l->records->root_count = w.root_count;
+	int rc = mote__pt_walk(&w);
+	mote__free(w.visits);
+	if (l->rc == MOTE_ETOOBIG)
+		return mote__fail(
+			err, MOTE_ETOOBIG,
+			"the guest's pages are so scattered that their list has more than %u "
+			"records: a flattened snapshot may have fewer",
+			MOTE__RECORDS_MAX);
+	if (l->rc == MOTE_ENOMEM)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	return rc < 0 ? mote__fail(err, MOTE_ESNAPSHOT, "page tables: %s", mote__pt_describe(rc))
+		      : MOTE_OK;
+}
+
+int mote__snapshot_records(const mote_snapshot *snapshot, struct mote__records *records,
+			   struct mote_error *err)
+{
+	struct lister l = {.snapshot = snapshot, .records = records};
+	return walk(&l, err);
+}
