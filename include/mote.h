@@ -872,7 +872,8 @@ struct mote_saved {
  *
  * saved: may be NULL.
  * Errors: MOTE_EINVAL (a tag), MOTE_ESTORE (directory holds something else, or a damaged index;
- * nothing changed), MOTE_ETOOBIG (beyond a limit of the format: the message names it),
+ * nothing changed), MOTE_ESNAPSHOT (a guest in ring 0 left a register as no load accepts it: the
+ * message names it), MOTE_ETOOBIG (beyond a limit of the format: the message names it),
  * MOTE_ECANCELED, MOTE_ENOMEM, MOTE_ESYSTEM, MOTE_ESTATE. Any thread. Since: 0.1
  */
 MOTE_API MOTE_MUST_USE int mote_snapshot_save(mote_snapshot *snapshot, const char *directory,

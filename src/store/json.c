@@ -532,6 +532,7 @@ void mote__json_only(struct mote__json *json, const struct mote__json_at *object
 struct text {
 	char *bytes;
 	size_t len, capacity;
+	bool has_failed;
 };
 
 /* Room for a NUL is always there. */
@@ -541,6 +542,8 @@ static int append_text(const char *data, size_t len, void *cookie)
 	if (len >= text->capacity - text->len) {
 		size_t capacity = 2 * (text->len + len) + 512;
 		char *bytes = mote__realloc(text->bytes, capacity, 1);
+		/* jansson does not look at each result, so the failure stays. */
+		text->has_failed = text->has_failed || !bytes;
 		if (!bytes)
 			return -1;
 		text->bytes = bytes;
@@ -562,7 +565,7 @@ int mote__json_dump(json_t *value, char **text, size_t *len, struct mote_error *
 		leave_jansson();
 	}
 	json_decref(value);
-	if (rc < 0 || !out.bytes) {
+	if (rc < 0 || out.has_failed || !out.bytes) {
 		mote__free(out.bytes);
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	}

@@ -322,6 +322,17 @@ static int save_to(struct save *save, struct mote_error *err)
 	return rc == MOTE_OK ? publish(save, err) : rc;
 }
 
+/* A guest that owns ring 0 may have put its machine into a state that no load accepts. */
+static int check_registers(const mote_snapshot *s, struct mote_error *err)
+{
+	if (s->layout.is_confined || !s->is_ready)
+		return MOTE_OK;
+	int rc = mote__special_check(&s->special, s->layout.family->bits, err);
+	if (rc < 0 && err)
+		err->code = MOTE_ESNAPSHOT;
+	return rc < 0 ? MOTE_ESNAPSHOT : MOTE_OK;
+}
+
 static int check(const mote_snapshot *snapshot, const char *directory,
 		 const struct mote_save_options *options, struct mote_save_options *o,
 		 struct mote_error *err)
@@ -330,6 +341,8 @@ static int check(const mote_snapshot *snapshot, const char *directory,
 		return mote__fail(err, MOTE_EINVAL, "%s is NULL",
 				  snapshot ? "directory" : "snapshot");
 	int rc = mote__snapshot_check(snapshot, err);
+	if (rc == MOTE_OK)
+		rc = check_registers(snapshot, err);
 	if (rc == MOTE_OK && options) {
 		rc = mote__options_check("mote_save_options", options, options->size, sizeof *o,
 					 sizeof *o, err);

@@ -50,6 +50,11 @@ static bool fails(const char *name, int number)
 	return true;
 }
 
+bool fault_is_due(const char *name)
+{
+	return fails(name, ENOMEM);
+}
+
 struct fault_live fault_live(void)
 {
 	struct fault_live now = live;

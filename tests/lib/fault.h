@@ -13,6 +13,8 @@
 void fault_arm(unsigned n);
 /** Stop. True when a call was failed. */
 bool fault_disarm(void);
+/** Count a call that the test makes itself; true: it is to fail. */
+bool fault_is_due(const char *name);
 /** The name of the call that was failed last. */
 const char *fault_name(void);
 
