@@ -59,6 +59,11 @@ struct mote__store {
 	int root, blobs, sha256; /* directories; -1: not open */
 };
 
+#define MOTE__STORE_CLOSED                            \
+	{                                             \
+		.root = -1, .blobs = -1, .sha256 = -1 \
+	}
+
 /** Open a store; to be closed on success. MOTE_ENOTFOUND: nothing is there. MOTE_ESTORE: it is no
  * store (no or another oci-layout, blobs that is no directory, symbolic links). MOTE_ESYSTEM. */
 int mote__store_open(const char *directory, enum mote__store_mode mode, struct mote__store *store,

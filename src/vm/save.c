@@ -359,7 +359,7 @@ int mote_snapshot_save(mote_snapshot *snapshot, const char *directory,
 		       struct mote_error *err)
 {
 	struct mote_save_options o = {0};
-	struct mote__store store;
+	struct mote__store store = MOTE__STORE_CLOSED;
 	int rc = check(snapshot, directory, options, &o, err);
 	if (rc == MOTE_OK)
 		rc = mote__store_open(directory, MOTE__STORE_CREATE, &store, err);

@@ -70,7 +70,7 @@ int mote_snapshot_load(const char *directory, const char *reference,
 		       struct mote_error *err)
 {
 	struct mote_load_options o = {0};
-	struct mote__store store;
+	struct mote__store store = MOTE__STORE_CLOSED;
 	struct mote__blob manifest;
 	uint64_t bytes = 0;
 	int rc = check_load(directory, snapshot, options, &o, err);
@@ -124,7 +124,7 @@ static int verify_all(struct verify *v, struct mote_error *err)
 int mote_store_verify(const char *directory, const char *reference, mote_progress_callback progress,
 		      void *cookie, uint64_t *bytes, struct mote_error *err)
 {
-	struct mote__store store;
+	struct mote__store store = MOTE__STORE_CLOSED;
 	struct mote__blob manifest;
 	if (!directory)
 		return mote__fail(err, MOTE_EINVAL, "directory is NULL");
@@ -196,7 +196,7 @@ static int list(const struct mote__store *store, mote_store_callback callback, v
 int mote_store_list(const char *directory, mote_store_callback callback, void *cookie,
 		    struct mote_error *err)
 {
-	struct mote__store store;
+	struct mote__store store = MOTE__STORE_CLOSED;
 	if (!directory || !callback)
 		return mote__fail(err, MOTE_EINVAL, "%s is NULL",
 				  directory ? "callback" : "directory");
@@ -245,7 +245,7 @@ static int adopt(const struct mote__store *store, const char *reference,
 int mote_store_tag(const char *directory, const char *reference, const char *tag,
 		   struct mote_error *err)
 {
-	struct mote__store store;
+	struct mote__store store = MOTE__STORE_CLOSED;
 	struct mote__blob manifest;
 	if (!directory || !reference)
 		return mote__fail(err, MOTE_EINVAL, "%s is NULL",
@@ -266,7 +266,7 @@ int mote_store_tag(const char *directory, const char *reference, const char *tag
 
 int mote_store_remove(const char *directory, const char *reference, struct mote_error *err)
 {
-	struct mote__store store;
+	struct mote__store store = MOTE__STORE_CLOSED;
 	if (!directory || !reference)
 		return mote__fail(err, MOTE_EINVAL, "%s is NULL",
 				  directory ? "reference" : "directory");
@@ -281,7 +281,7 @@ int mote_store_remove(const char *directory, const char *reference, struct mote_
 int mote_store_collect(const char *directory, struct mote_store_collected *collected,
 		       struct mote_error *err)
 {
-	struct mote__store store;
+	struct mote__store store = MOTE__STORE_CLOSED;
 	struct mote_store_collected found = {0};
 	if (!directory)
 		return mote__fail(err, MOTE_EINVAL, "directory is NULL");

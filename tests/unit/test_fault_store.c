@@ -20,8 +20,8 @@ static struct mote__blob blob;
 void *__real_malloc(size_t bytes);
 void __real_free(void *memory);
 
-/* jansson's memory fails, too; but for a text of its parser's, which grows by powers of two: it goes
- * on behind the end of one that could not (2.14). */
+/* jansson's memory fails, too; but for a text of its parser's, which grows by powers of two: it
+ * goes on behind the end of one that could not (2.14). */
 static void *allocate(size_t bytes)
 {
 	bool may_fail = (bytes & (bytes - 1)) != 0;
