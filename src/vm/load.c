@@ -379,11 +379,12 @@ static int load_mappings(struct mote__load *load, struct mote_error *err)
 
 /* ---- symbols --------------------------------------------------------------------------------- */
 
-static uint8_t *copy(const uint8_t *bytes, uint64_t len)
+/* len bytes of a blob (NULL: there is none) from offset on. */
+static uint8_t *copy(const uint8_t *blob, uint64_t offset, uint64_t len)
 {
 	uint8_t *memory = mote__alloc(len ? len : 1, 1);
-	if (memory && len)
-		memcpy(memory, bytes, len);
+	if (memory && blob && len)
+		memcpy(memory, blob + offset, len);
 	return memory;
 }
 
@@ -400,9 +401,9 @@ static int load_symbols(struct mote__load *load, struct mote_error *err)
 		return rc;
 	uint64_t table = f->has_symbols ? f->symbol_table_bytes : 0;
 	uint64_t strings = f->has_symbols ? f->symbol_strings_bytes : 0;
-	image->symbols = (struct mote__elf_symbols){.symbols = copy(bytes, table),
+	image->symbols = (struct mote__elf_symbols){.symbols = copy(bytes, 0, table),
 						    .symbols_bytes = table,
-						    .strings = copy(bytes + table, strings),
+						    .strings = copy(bytes, table, strings),
 						    .strings_bytes = strings,
 						    .bits = image->bits};
 	mote__free(bytes);

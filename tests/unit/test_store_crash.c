@@ -91,6 +91,14 @@ static bool make(enum kind kind, mote_snapshot **old, mote_snapshot **new)
 
 static mote_snapshot *childs_old, *childs_new;
 
+/* The exit status of a job that was not killed. */
+static int status_of(int rc, const struct mote_error *err)
+{
+	if (rc != MOTE_OK)
+		(void)fprintf(stderr, "# %s: %s\n", mote_code_name(rc), err->message);
+	return rc != MOTE_OK;
+}
+
 static int prepare(void *cookie)
 {
 	(void)cookie;
@@ -100,32 +108,37 @@ static int prepare(void *cookie)
 static int save_new(void *cookie)
 {
 	const struct mote_save_options options = {.size = sizeof options, .tag = TAG};
+	struct mote_error err = {0};
 	(void)cookie;
-	return mote_snapshot_save(childs_new, w.directory, &options, NULL, NULL) != MOTE_OK;
+	return status_of(mote_snapshot_save(childs_new, w.directory, &options, NULL, &err), &err);
 }
 
 static int save_without_tag(void *cookie)
 {
+	struct mote_error err = {0};
 	(void)cookie;
-	return mote_snapshot_save(childs_new, w.directory, NULL, NULL, NULL) != MOTE_OK;
+	return status_of(mote_snapshot_save(childs_new, w.directory, NULL, NULL, &err), &err);
 }
 
 static int tag_new(void *cookie)
 {
+	struct mote_error err = {0};
 	(void)cookie;
-	return mote_store_tag(w.directory, "other", TAG, NULL) != MOTE_OK;
+	return status_of(mote_store_tag(w.directory, "other", TAG, &err), &err);
 }
 
 static int remove_tag(void *cookie)
 {
+	struct mote_error err = {0};
 	(void)cookie;
-	return mote_store_remove(w.directory, TAG, NULL) != MOTE_OK;
+	return status_of(mote_store_remove(w.directory, TAG, &err), &err);
 }
 
 static int collect(void *cookie)
 {
+	struct mote_error err = {0};
 	(void)cookie;
-	return mote_store_collect(w.directory, NULL, NULL) != MOTE_OK;
+	return status_of(mote_store_collect(w.directory, NULL, &err), &err);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
