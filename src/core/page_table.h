@@ -214,7 +214,8 @@ int mote__pt_find_table(const struct mote__pt_space *space, uint64_t va, uint32_
 struct mote__pt_leaf {
 	uint64_t va;    /* canonical */
 	uint64_t gpa;   /* hostile: may be anywhere */
-	uint64_t bytes; /* one page of the level, or less where a span cuts a large page */
+	uint64_t bytes; /* one page of the level, or less where a span cuts a large page, or more
+			 * where leaves are joined */
 	uint32_t root;  /* index in the list of roots */
 	uint32_t level;
 	struct mote__pt_attributes own;       /* what the leaf says */
@@ -262,6 +263,9 @@ struct mote__pt_walk {
 	uint64_t leaves_max;               /* budget: leaves and links together */
 	struct mote__pt_visit *visits;     /* visit_count slots, of any content */
 	uint64_t seed;                     /* random, so that tables cannot be chosen to collide */
+	/* Smallest pages that follow each other in one table, with gpas that do and the same bits
+	 * beside, are reported as one leaf, which counts once. Not where a span cuts the table. */
+	bool joins_leaves;
 	/* Return false to stop. link may be NULL: then links are counted and not reported. */
 	bool (*leaf)(void *cookie, const struct mote__pt_leaf *leaf);
 	bool (*link)(void *cookie, const struct mote__pt_link *link);

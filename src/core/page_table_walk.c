@@ -246,10 +246,12 @@ static int report_cut_leaf(struct walker *w, const struct mote__pt_leaf *leaf)
 
 static int walk_table(struct walker *w, const struct place *place);
 
-static int walk_entry(struct walker *w, const struct place *place, uint64_t entry, uint64_t va)
+/* An entry, and count - 1 more that continue it. */
+static int walk_entry(struct walker *w, const struct place *place, uint64_t entry, uint64_t va,
+		      uint32_t count)
 {
 	const struct mote__pt_format *format = w->format;
-	uint64_t bytes = mote__pt_page_bytes(format, place->level);
+	uint64_t bytes = mote__pt_page_bytes(format, place->level) * count;
 	enum mote__pt_entry_kind kind = mote__pt_entry_kind(format, entry, place->level);
 	if (kind != MOTE__PT_LEAF && kind != MOTE__PT_TABLE)
 		return MOTE__PT_OK;
@@ -287,6 +289,20 @@ static uint32_t entries_of(const struct mote__pt_format *format, uint32_t level)
 	return 1u << (bits < format->index_bits ? bits : format->index_bits);
 }
 
+/* How many entries from number i on, which is entry, map pages that follow each other. */
+static uint32_t joined(const struct mote__pt_format *format, const void *table, uint32_t i,
+		       uint32_t end, uint64_t entry)
+{
+	uint64_t bytes = mote__pt_page_bytes(format, 1), flags = entry & ~format->address_mask;
+	uint32_t count = 1;
+	for (; i + count < end; count++) {
+		uint64_t next = mote__pt_load(format, table, i + count);
+		if (next != entry + count * bytes || (next & ~format->address_mask) != flags)
+			break;
+	}
+	return count;
+}
+
 static int walk_table(struct walker *w, const struct place *place)
 {
 	const struct mote__pt_format *format = w->format;
@@ -304,10 +320,13 @@ static int walk_table(struct walker *w, const struct place *place)
 	*visit = (struct mote__pt_visit){.key = key, .va = place->va, .root = w->root};
 
 	uint64_t bytes = mote__pt_page_bytes(format, place->level);
-	for (uint32_t i = 0; i < entries_of(format, place->level); i++) {
+	bool joins = w->walk->joins_leaves && place->level == 1 && !place->is_cut;
+	uint32_t end = entries_of(format, place->level);
+	for (uint32_t i = 0, count; i < end; i += count) {
 		uint64_t entry = mote__pt_load(format, table, i);
 		uint64_t va = mote__pt_canonical(format, place->va + i * bytes);
-		int rc = entry ? walk_entry(w, place, entry, va) : MOTE__PT_OK;
+		count = joins && entry ? joined(format, table, i, end, entry) : 1;
+		int rc = entry ? walk_entry(w, place, entry, va, count) : MOTE__PT_OK;
 		if (rc < 0)
 			return rc;
 	}

@@ -87,8 +87,9 @@ static bool list_leaf(void *cookie, const struct mote__pt_leaf *leaf)
 			 (a->user ? (uint32_t)MOTE__RECORD_USER : 0)};
 	uint64_t zero = s->layout.zero_gpa, stored;
 	bool has_zero = zero && zero - leaf->gpa < leaf->bytes;
-	/* Memory in one go; pages that have frames, and the page of zeroes, one by one. */
-	bool is_whole = mote__snapshot_has(s, leaf->gpa) && !has_zero;
+	/* Memory in one go; what has frames, or the page of zeroes in it, page by page. */
+	bool is_whole = mote__snapshot_has(s, leaf->gpa) &&
+			mote__snapshot_has(s, leaf->gpa + leaf->bytes - PAGE) && !has_zero;
 	uint64_t step = is_whole ? leaf->bytes : PAGE;
 	for (uint64_t at = 0; at < leaf->bytes && l->rc == MOTE_OK; at += step) {
 		if (!mote__snapshot_stored_at(s, leaf->gpa + at, &stored))
@@ -141,6 +142,7 @@ static int walk(struct lister *l, struct mote_error *err)
 				  .tables_max = tables,
 				  .visit_count = mote__pt_visits_for(tables),
 				  .leaves_max = UINT64_MAX,
+				  .joins_leaves = true,
 				  .leaf = list_leaf,
 				  .link = list_link,
 				  .cookie = l};

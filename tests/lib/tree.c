@@ -30,7 +30,7 @@ void tree_make(char path[TREE_PATH_BYTES])
 
 bool tree_has(const char *path)
 {
-	struct stat stat;
+	struct stat stat = {0};
 	return lstat(path, &stat) == 0;
 }
 
@@ -46,7 +46,7 @@ static void walk(const char *path, bool is_behind, visitor visit, void *cookie)
 	CHECK(count >= 0);
 	for (int i = 0; i < count; i++) {
 		char at[TREE_PATH_BYTES];
-		struct stat stat;
+		struct stat stat = {0};
 		const char *name = names[i]->d_name;
 		bool is_own = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 		if (!is_own)
@@ -73,7 +73,7 @@ static void remove_one(void *cookie, const char *path, const struct stat *stat)
 
 void tree_remove(const char *path)
 {
-	struct stat stat;
+	struct stat stat = {0};
 	if (lstat(path, &stat) != 0)
 		return;
 	if (S_ISDIR(stat.st_mode))
@@ -172,7 +172,7 @@ void tree_copy(const char *from, const char *to)
 char *tree_read(const char *path, size_t *len)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct stat stat;
+	struct stat stat = {0};
 	if (fd < 0)
 		check_failed(__FILE__, __LINE__, "%s cannot be opened", path);
 	CHECK(fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode));

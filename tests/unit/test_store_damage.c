@@ -404,7 +404,7 @@ TEST(store_damage__memory_is_only_trusted_if_nobody_else_may_write_it)
 			tree_join(path, c.directory, names[i]);
 		else
 			part_path(&parts[2], path);
-		struct stat stat_;
+		struct stat stat_ = {0};
 		CHECK(stat(path, &stat_) == 0 && chmod(path, (stat_.st_mode & 0777) | 022) == 0);
 		store_require(mote_snapshot_load(c.directory, NULL, &c.load, &snapshot, &c.err),
 			      MOTE_ESTORE, "trusted", names[i % 3]);
@@ -415,7 +415,7 @@ TEST(store_damage__memory_is_only_trusted_if_nobody_else_may_write_it)
 		mote_snapshot *snapshot = NULL;
 		store_again();
 		part_path(&parts[i], path);
-		struct stat stat_;
+		struct stat stat_ = {0};
 		CHECK(stat(path, &stat_) == 0);
 		flip_middle(path);
 		CHECK(chmod(path, stat_.st_mode & 0777) == 0);
