@@ -40,7 +40,8 @@ bool mote__place_parse(const char *text, struct place *place)
 	if (is_directory(text))
 		return true;
 	char *at = separator_of(place->directory);
-	/* ":v1" names no directory: it is somebody's mistake, which the library tells. */
+	/* ":v1" names no store: it is somebody's mistake. Who makes stores tells it, to others
+	 * there is no such directory. */
 	if (!at || at == place->directory)
 		return true;
 	place->is_digest = *at == '@';

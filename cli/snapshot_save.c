@@ -139,6 +139,8 @@ int mote__command_snapshot_save(const struct options *options)
 	if (saving.place.is_registry)
 		status = mote__report_usage(options->command_name,
 					    "saves to a store here; mote snapshot push goes on");
+	else if (saving.place.directory[0] == ':')
+		status = mote__report_usage(options->command_name, "which store? STORE:TAG");
 	else if (saving.place.is_digest)
 		status = mote__report_usage(options->command_name,
 					    "a digest cannot be chosen; STORE:TAG");

@@ -111,6 +111,8 @@ static int load_place(struct stored *stored, const struct options *options, cons
 	if (err.code == MOTE_ENOTFOUND && !place->is_registry)
 		mote__report_hint("mote snapshot list %s shows what a store has",
 				  stored->directory);
+	if (err.code == MOTE_ESTORE && place->is_registry)
+		mote__report_hint("what was pulled is in the store %s", stored->directory);
 	return status;
 }
 

@@ -227,8 +227,12 @@ static bool is_there(const struct transfer *transfer, const char *digest, uint64
 static bool watch_pull(void *cookie)
 {
 	struct transfer *transfer = cookie;
-	uint64_t total = 0, unfinished = mote__image_layout_unfinished(transfer->layout);
+	uint64_t total = 0, again = 0;
+	uint64_t unfinished = mote__image_layout_unfinished(transfer->layout);
 	transfer->done = unfinished;
+	/* The first is the configuration, which skopeo brings whether it is there or not. */
+	if (transfer->manifest.count && transfer->was_there[0])
+		again = transfer->manifest.blobs[0].bytes;
 	for (uint32_t i = 0; i < transfer->manifest.count; i++) {
 		const struct manifest_blob *blob = &transfer->manifest.blobs[i];
 		if (transfer->was_there[i])
@@ -238,7 +242,7 @@ static bool watch_pull(void *cookie)
 			transfer->done += blob->bytes;
 	}
 	(void)mote__progress_show(&transfer->progress, transfer->done, total);
-	transfer->is_too_much = unfinished > total;
+	transfer->is_too_much = unfinished > total + again;
 	return !transfer->is_too_much;
 }
 
@@ -317,6 +321,21 @@ static int bring(struct transfer *transfer)
 	return rc;
 }
 
+/** Give the tag to what is verified: the library looks only at what is not listed yet. */
+static int finish_pull(struct transfer *transfer)
+{
+	char listed[MOTE_REFERENCE_BYTES];
+	struct mote_error ignored;
+	int rc = MOTE_OK;
+	if (mote__stored_find(transfer->directory, transfer->digest, listed, &ignored) == MOTE_OK)
+		rc = mote_store_verify(transfer->directory, transfer->digest, NULL, NULL, NULL,
+				       transfer->err);
+	if (rc == MOTE_OK)
+		rc = mote_store_tag(transfer->directory, transfer->digest, transfer->tag,
+				    transfer->err);
+	return rc;
+}
+
 int mote__transfer_pull(struct transfer *transfer)
 {
 	uint64_t asked = transfer->options->bytes_max;
@@ -339,14 +358,15 @@ int mote__transfer_pull(struct transfer *transfer)
 		return rc;
 	transfer->manifest_was_there =
 		is_there(transfer, transfer->digest, transfer->manifest_bytes);
-	for (uint32_t i = 0; i < transfer->manifest.count; i++)
+	bool is_all_there = transfer->manifest_was_there;
+	for (uint32_t i = 0; i < transfer->manifest.count; i++) {
 		transfer->was_there[i] = is_there(transfer, transfer->manifest.blobs[i].digest,
 						  transfer->manifest.blobs[i].bytes);
-	rc = bring(transfer);
-	if (rc == MOTE_OK)
-		rc = mote_store_tag(transfer->directory, transfer->digest, transfer->tag,
-				    transfer->err);
-	return rc;
+		is_all_there = is_all_there && transfer->was_there[i];
+	}
+	if (!is_all_there)
+		rc = bring(transfer);
+	return rc == MOTE_OK ? finish_pull(transfer) : rc;
 }
 
 int mote__transfer_push(struct transfer *transfer, const char *name)

@@ -75,7 +75,7 @@ enum mote_code {
 	MOTE_EGUEST = -40,    /* the guest's function returned an error; not poisoned */
 	MOTE_EABORT = -41,    /* the guest aborted, or faulted */
 	MOTE_EPROTOCOL = -42, /* the guest broke the protocol: bad message, port or exit */
-	MOTE_ECANCELED = -43, /* ended by a timeout or an interrupt */
+	MOTE_ECANCELED = -43, /* ended by a timeout, an interrupt, or a progress callback */
 };
 
 /** Whose fault an error is: struct mote_error.category. */
@@ -846,7 +846,8 @@ MOTE_API void mote_sandbox_get_statistics(const mote_sandbox *sandbox,
 #define MOTE_MAX_TAG_BYTES   128 /* of a tag, without its NUL */
 
 /** Told how far long work has come: done of total bytes. Returns 0, or non-zero to end it with
- * MOTE_ECANCELED, which leaves the store as it was. Called about once a MiB. */
+ * MOTE_ECANCELED: then the store lists what it listed, and blobs that were written already wait for
+ * mote_store_collect(). Called about once a MiB. */
 typedef int (*mote_progress_callback)(void *cookie, uint64_t done, uint64_t total);
 
 struct mote_save_options {
@@ -880,8 +881,8 @@ MOTE_API MOTE_MUST_USE int mote_snapshot_save(mote_snapshot *snapshot, const cha
 					      const struct mote_save_options *options,
 					      struct mote_saved *saved, struct mote_error *err);
 
-/** A line of text that a load wants somebody to see. Returns 0 to go on, or non-zero to end it with
- * the error that it would be. */
+/** A line of text that a load wants somebody to see: of features of the processor that are missing
+ * here. Returns 0 to go on, or non-zero to end the load with MOTE_EPROCESSOR and this text. */
 typedef int (*mote_warning_callback)(void *cookie, const char *text);
 
 struct mote_load_options {
@@ -919,10 +920,10 @@ struct mote_load_options {
  * is only read.
  *
  * reference: a tag or a digest; NULL: "latest".
- * Errors: MOTE_ENOTFOUND (no such tag or digest), MOTE_ESTORE (the message says what is wrong and
- * where), MOTE_ETOOBIG (bytes_max, a limit), MOTE_EPROCESSOR (the image wants a level of x86-64
- * that guests do not get here: the message names it), MOTE_EINVAL, MOTE_ECANCELED, MOTE_ENOMEM,
- * MOTE_ESYSTEM. Any thread. Since: 0.1
+ * Errors: MOTE_ENOTFOUND (no store, no such tag or digest), MOTE_ESTORE (the message says what is
+ * wrong and where), MOTE_ETOOBIG (bytes_max, a limit), MOTE_EPROCESSOR (the image wants a level of
+ * x86-64 that guests do not get here: the message names it; or warn ended the load), MOTE_EINVAL,
+ * MOTE_ECANCELED, MOTE_ENOMEM, MOTE_ESYSTEM. Any thread. Since: 0.1
  */
 MOTE_API MOTE_MUST_USE int mote_snapshot_load(const char *directory, const char *reference,
 					      const struct mote_load_options *options,
@@ -934,7 +935,8 @@ struct mote_store_entry {
 	const char *digest;  /* of the manifest */
 	uint64_t bytes;      /* of all blobs; 0 where the manifest cannot be read */
 	uint32_t blobs;      /* 0 likewise */
-	uint8_t is_snapshot; /* 0: something else that keeps to the layout, left alone */
+	uint8_t is_snapshot; /* 0: something else that keeps to the layout, left alone. 1 also where
+			      * the manifest cannot be read and nothing else says what it is */
 	uint8_t reserved[3];
 };
 /** Called for each entry; a return that is not 0 ends the listing, which then returns MOTE_OK. */
@@ -946,8 +948,9 @@ MOTE_API MOTE_MUST_USE int mote_store_list(const char *directory, mote_store_cal
 					   void *cookie, struct mote_error *err);
 
 /** Read all that the snapshot reference (NULL: every one) consists of, hash it, and check all that
- * a load would, but for the processor. Changes nothing. Errors as mote_snapshot_load(): of the
- * first damage. *bytes (may be NULL) gets how many were read. Any thread. Since: 0.1 */
+ * a load would, but for what is the loader's: processor, bytes_max and msrs. Changes nothing.
+ * Errors as mote_snapshot_load(): of the first damage. *bytes (may be NULL) gets how many were
+ * read. Any thread. Since: 0.1 */
 MOTE_API MOTE_MUST_USE int mote_store_verify(const char *directory, const char *reference,
 					     mote_progress_callback progress, void *cookie,
 					     uint64_t *bytes, struct mote_error *err);

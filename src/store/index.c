@@ -131,8 +131,8 @@ static int read_entries(const struct mote__store *store, struct mote__index *ind
 	for (size_t i = 0; i < index->count && rc == MOTE_OK; i++) {
 		rc = mote__index_entry_at(index, i, &entries[i]);
 		if (rc == MOTE_OK)
-			entries[i].is_snapshot = mote__index_kind(store, index, i, &entries[i]) ==
-						 MOTE__KIND_SNAPSHOT;
+			entries[i].is_snapshot =
+				mote__index_kind(store, index, i, &entries[i]) != MOTE__KIND_OTHER;
 	}
 	return rc;
 }

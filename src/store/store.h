@@ -174,7 +174,8 @@ struct mote__index_entry {
 	struct mote__blob manifest;
 	char media_type[128];
 	char tag[MOTE_MAX_TAG_BYTES + 1]; /* "": none */
-	bool is_snapshot; /* artifactType, or that of the manifest's config, says so */
+	bool is_snapshot; /* artifactType, or that of the manifest's config, says so; or nothing
+			   * says what it is, since the manifest cannot be read */
 };
 /** All entries; free with mote__free(). */
 int mote__index_read(const struct mote__store *store, struct mote__index_entry **entries,

@@ -50,18 +50,33 @@ static bool continues(const struct mote__record *last, const struct mote__record
 	       last->count + (uint64_t)next->count <= UINT32_MAX;
 }
 
-/* A confined guest's runs end where a part of the layout does. */
-static bool is_new_part(struct lister *l, uint64_t va)
+/* The part of the layout that has va, or the last one before it. */
+static uint32_t part_of(const struct lister *l, uint64_t va)
 {
 	const struct mote__layout *layout = &l->snapshot->layout;
 	uint32_t part = l->part;
-	if (!layout->is_confined)
-		return false;
 	while (part + 1 < layout->part_count && layout->parts[part + 1].gva <= va)
 		part++;
+	return part;
+}
+
+/* A confined guest's runs end where a part of the layout does. */
+static bool is_new_part(struct lister *l, uint64_t va)
+{
+	uint32_t part = l->snapshot->layout.is_confined ? part_of(l, va) : 0;
 	bool is_new = part != l->part;
 	l->part = part;
 	return is_new;
+}
+
+/* Bytes from va to where the next part begins. */
+static uint64_t part_left(const struct lister *l, uint64_t va)
+{
+	const struct mote__layout *layout = &l->snapshot->layout;
+	uint32_t next = part_of(l, va) + 1;
+	if (!layout->is_confined || next >= layout->part_count)
+		return UINT64_MAX;
+	return layout->parts[next].gva - va;
 }
 
 static void add_run(struct lister *l, const struct mote__record *run)
@@ -90,8 +105,9 @@ static bool list_leaf(void *cookie, const struct mote__pt_leaf *leaf)
 	/* Memory in one go; what has frames, or the page of zeroes in it, page by page. */
 	bool is_whole = mote__snapshot_has(s, leaf->gpa) &&
 			mote__snapshot_has(s, leaf->gpa + leaf->bytes - PAGE) && !has_zero;
-	uint64_t step = is_whole ? leaf->bytes : PAGE;
-	for (uint64_t at = 0; at < leaf->bytes && l->rc == MOTE_OK; at += step) {
+	for (uint64_t at = 0, step; at < leaf->bytes && l->rc == MOTE_OK; at += step) {
+		uint64_t left = mote__smaller(leaf->bytes - at, part_left(l, leaf->va + at));
+		step = is_whole ? left : PAGE;
 		if (!mote__snapshot_stored_at(s, leaf->gpa + at, &stored))
 			continue;
 		run.va = leaf->va + at;

@@ -108,6 +108,16 @@ static bool was_before(const struct verify *v, uint32_t i)
 	return false;
 }
 
+/* Among many snapshots, the damaged one has its name said. */
+static int verify_entry(struct verify *v, const struct mote__index_entry *entry,
+			struct mote_error *err)
+{
+	char digest[MOTE_REFERENCE_BYTES];
+	mote__reference_print(entry->manifest.digest, digest);
+	int rc = load_one(v->store, &entry->manifest, &v->options, true, &v->bytes, NULL, err);
+	return mote__load_name(err, rc, entry->tag[0] ? entry->tag : digest);
+}
+
 static int verify_all(struct verify *v, struct mote_error *err)
 {
 	struct mote__index_entry *entries = NULL;
@@ -115,8 +125,7 @@ static int verify_all(struct verify *v, struct mote_error *err)
 	v->entries = entries;
 	for (uint32_t i = 0; i < v->count && rc == MOTE_OK; i++)
 		if (entries[i].is_snapshot && !was_before(v, i))
-			rc = load_one(v->store, &entries[i].manifest, &v->options, true, &v->bytes,
-				      NULL, err);
+			rc = verify_entry(v, &entries[i], err);
 	mote__free(entries);
 	return rc;
 }

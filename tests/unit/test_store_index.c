@@ -198,6 +198,10 @@ TEST(store_index__the_manifest_says_what_it_is_of)
 		/* One that is missing is somebody else's message. */
 		CHECK_EQ(unlink(files_blob_path(&blob)), 0);
 		CHECK_EQ(mote__index_find(&f.store, digest, &found, &f.err), MOTE_OK);
+		/* So that who looks at all snapshots comes to it. */
+		CHECK_EQ(mote__index_read(&f.store, &entries, &count, &f.err), MOTE_OK);
+		CHECK(count == 1 && entries[0].is_snapshot);
+		mote__free(entries);
 	}
 	files_write("index.json", LIST("{\"mediaType\":\"x\",\"digest\":\"" D1 "\",\"size\":7}"));
 	CHECK_ERROR(find(D1), MOTE_ESTORE, "is no snapshot, but something else (x)");
