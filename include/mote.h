@@ -903,7 +903,8 @@ struct mote_load_options {
 	/* Most bytes of all blobs; default MOTE_DEFAULT_LOAD_BYTES. */
 	uint64_t bytes_max;
 	/* Snapshots that are there already: layers of theirs that this one has, too (they were
-	 * loaded, or saved, so their digests are known) are shared, not read. */
+	 * loaded, or saved, so their digests are known) are shared, not read. One that was mapped
+	 * with trust_memory_without_verifying is shared only by a load that says so, too. */
 	mote_snapshot *const *share;
 	uint32_t share_count;
 	uint32_t reserved2;

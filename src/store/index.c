@@ -20,7 +20,10 @@ static const char empty[] = "{\"manifests\":[],\"schemaVersion\":2}";
 static int read_text(const struct mote__store *store, char **text, size_t *len,
 		     struct mote_error *err)
 {
-	int rc = mote__store_read(store, "index.json", MOTE__INDEX_BYTES_MAX, text, len, err);
+	struct mote_error missing; /* no error where there is nothing to list yet */
+	int rc = mote__store_read(store, "index.json", MOTE__INDEX_BYTES_MAX, text, len, &missing);
+	if (rc < 0 && rc != MOTE_ENOTFOUND && err)
+		*err = missing;
 	if (rc != MOTE_ENOTFOUND)
 		return rc;
 	if (store->sha256 >= 0)
@@ -124,6 +127,32 @@ enum mote__kind mote__index_kind(const struct mote__store *store, struct mote__i
 
 /* ---- all, one -------------------------------------------------------------------------------- */
 
+/* Whether entry i has an entry before it of the same manifest, of which it says as little: what
+ * that is need not be found out again. An index can list one manifest many times. */
+static bool was_read(const struct mote__index_entry *entries, const struct mote__index *index,
+		     size_t i, size_t *before)
+{
+	for (size_t j = 0; j < i; j++)
+		if (memcmp(&entries[j].manifest, &entries[i].manifest,
+			   sizeof entries[i].manifest) == 0 &&
+		    strcmp(entries[j].media_type, entries[i].media_type) == 0 &&
+		    !text_of(json_array_get(index->list.value, j), "artifactType")) {
+			*before = j;
+			return true;
+		}
+	return false;
+}
+
+static bool is_snapshot(const struct mote__store *store, struct mote__index *index, size_t i,
+			const struct mote__index_entry *entries)
+{
+	size_t before;
+	bool is_told = text_of(json_array_get(index->list.value, i), "artifactType");
+	if (!is_told && was_read(entries, index, i, &before))
+		return entries[before].is_snapshot;
+	return mote__index_kind(store, index, i, &entries[i]) != MOTE__KIND_OTHER;
+}
+
 static int read_entries(const struct mote__store *store, struct mote__index *index,
 			struct mote__index_entry *entries)
 {
@@ -131,8 +160,7 @@ static int read_entries(const struct mote__store *store, struct mote__index *ind
 	for (size_t i = 0; i < index->count && rc == MOTE_OK; i++) {
 		rc = mote__index_entry_at(index, i, &entries[i]);
 		if (rc == MOTE_OK)
-			entries[i].is_snapshot =
-				mote__index_kind(store, index, i, &entries[i]) != MOTE__KIND_OTHER;
+			entries[i].is_snapshot = is_snapshot(store, index, i, entries);
 	}
 	return rc;
 }

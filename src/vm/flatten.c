@@ -161,14 +161,13 @@ static int set_members(mote_snapshot *flat, const mote_snapshot *s, struct flatt
 
 int mote__flatten_confined(mote_snapshot *flat, const mote_snapshot *s, struct mote_error *err)
 {
-	uint64_t old_pages = (s->memory_end - s->layout.family->base_gpa) / PAGE, gaps = 0;
+	uint64_t old_pages = (s->memory_end - s->layout.family->base_gpa) / PAGE;
 	struct flatten f = {.from = s};
 	void *copy = NULL;
 	f.numbers = mote__alloc(old_pages, sizeof *f.numbers);
-	/* Before each run of large leaves there may be a gap. */
-	for (uint32_t i = 0; i < s->layout.part_count; i++)
-		gaps += s->layout.parts[i].is_large ? MOTE__LARGE_BYTES / PAGE : 0;
-	f.pages = mote__alloc(old_pages + gaps, sizeof *f.pages);
+	/* Before each large leaf there may be a gap, which is smaller than the leaf, and no two
+	 * large leaves share a page: where they are was up to whoever wrote a store. */
+	f.pages = mote__alloc(2 * old_pages, sizeof *f.pages);
 	int rc = f.numbers && f.pages ? copy_tables(&f, &copy, err)
 				      : mote__fail(err, MOTE_ENOMEM, "out of memory");
 	if (rc == MOTE_OK)

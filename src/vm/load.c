@@ -45,6 +45,7 @@ static int read_manifest(struct mote__load *load, const struct mote__blob *blob,
 	char what[16 + MOTE_REFERENCE_BYTES] = "manifest ";
 	mote__reference_print(blob->digest, what + strlen(what));
 	uint8_t *text = NULL;
+	uint64_t sum;
 	uint32_t blobs;
 	int rc = mote__blob_read(load->store, blob, "manifest", MOTE__MANIFEST_BYTES_MAX, &text,
 				 err);
@@ -54,13 +55,14 @@ static int read_manifest(struct mote__load *load, const struct mote__blob *blob,
 	mote__free(text);
 	if (rc < 0)
 		return rc;
-	mote__manifest_sum(&load->manifest, blob->bytes, &load->total, &blobs);
+	mote__manifest_sum(&load->manifest, blob->bytes, &sum, &blobs);
+	load->total = load->done + sum;
 	uint64_t most =
 		load->options->bytes_max ? load->options->bytes_max : MOTE_DEFAULT_LOAD_BYTES;
-	if (!load->is_check && load->total > most)
+	if (!load->is_check && sum > most)
 		return mote__fail(err, MOTE_ETOOBIG,
 				  "%s: its blobs are 0x%llx bytes, bytes_max is 0x%llx", what,
-				  (unsigned long long)load->total, (unsigned long long)most);
+				  (unsigned long long)sum, (unsigned long long)most);
 	return mote__load_advance(load, blob->bytes, err);
 }
 
@@ -151,6 +153,7 @@ static int map_layer(struct mote__load *load, int *fd, const struct mote__blob *
 	return mote__object_of_file(file, layer->bytes, &layer->object, err);
 }
 
+/* A file that was trusted is what it claims to be only for who trusts it as well. */
 static bool share_layer(const struct mote__load *load, const struct mote__blob *blob,
 			struct mote__piece *layer)
 {
@@ -161,6 +164,7 @@ static bool share_layer(const struct mote__load *load, const struct mote__blob *
 		for (uint32_t j = 0; j < s->layer_count; j++) {
 			const struct mote__piece *have = &s->layer[j];
 			if (have->bytes != layer->bytes ||
+			    (have->object->is_file && !o->trust_memory_without_verifying) ||
 			    !mote__known_get(&have->object->blob, digest) ||
 			    memcmp(digest, blob->digest, sizeof digest) != 0)
 				continue;

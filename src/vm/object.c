@@ -50,6 +50,7 @@ int mote__object_of_file(int fd, uint64_t bytes, struct mote__object **object,
 	o->references = 1;
 	o->bytes = bytes;
 	o->fd = fd;
+	o->is_file = true;
 	int rc = mote__sys_object_id(fd, &o->id);
 	if (rc < 0) {
 		mote__object_unref(o);

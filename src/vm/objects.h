@@ -73,6 +73,7 @@ void mote__known_set(struct mote__known *known, const uint8_t digest[MOTE_DIGEST
 struct mote__object {
 	atomic_uint references;
 	int fd;
+	bool is_file; /* of a store: nobody compared its bytes with the digest, or can keep them */
 	uint64_t bytes;
 	uint64_t id;             /* unique in the process while it exists */
 	struct mote__known blob; /* of a layer: from its first byte on */

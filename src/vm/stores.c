@@ -92,20 +92,18 @@ int mote_snapshot_load(const char *directory, const char *reference,
 
 struct verify {
 	const struct mote__store *store;
-	const struct mote__index_entry *entries;
-	uint32_t count;
 	struct mote_load_options options;
 	uint64_t bytes;
 };
 
-/* Another entry of the same manifest came before number i. */
-static bool was_before(const struct verify *v, uint32_t i)
+/* The first entry of a snapshot with the manifest of number i, or i. */
+static uint32_t find_first(const struct mote__index_entry *entries, uint32_t i)
 {
 	for (uint32_t j = 0; j < i; j++)
-		if (memcmp(v->entries[j].manifest.digest, v->entries[i].manifest.digest,
-			   MOTE_DIGEST_BYTES) == 0)
-			return true;
-	return false;
+		if (entries[j].is_snapshot && memcmp(&entries[j].manifest, &entries[i].manifest,
+						     sizeof entries[i].manifest) == 0)
+			return j;
+	return i;
 }
 
 /* Among many snapshots, the damaged one has its name said. */
@@ -121,10 +119,10 @@ static int verify_entry(struct verify *v, const struct mote__index_entry *entry,
 static int verify_all(struct verify *v, struct mote_error *err)
 {
 	struct mote__index_entry *entries = NULL;
-	int rc = mote__index_read(v->store, &entries, &v->count, err);
-	v->entries = entries;
-	for (uint32_t i = 0; i < v->count && rc == MOTE_OK; i++)
-		if (entries[i].is_snapshot && !was_before(v, i))
+	uint32_t count = 0;
+	int rc = mote__index_read(v->store, &entries, &count, err);
+	for (uint32_t i = 0; i < count && rc == MOTE_OK; i++)
+		if (entries[i].is_snapshot && find_first(entries, i) == i)
 			rc = verify_entry(v, &entries[i], err);
 	mote__free(entries);
 	return rc;
@@ -180,6 +178,23 @@ static int measure(const struct mote__store *store, const struct mote__blob *man
 	return rc == MOTE_ENOMEM ? rc : MOTE_OK;
 }
 
+/* What the entries before number i say of the same manifest need not be read again. */
+static int fill_entry(const struct mote__store *store, const struct mote__index_entry *entries,
+		      struct mote_store_entry *all, uint32_t i)
+{
+	struct mote_store_entry *entry = &all[i];
+	*entry = (struct mote_store_entry){.tag = entries[i].tag[0] ? entries[i].tag : NULL,
+					   .is_snapshot = entries[i].is_snapshot};
+	if (!entry->is_snapshot)
+		return MOTE_OK;
+	uint32_t first = find_first(entries, i);
+	if (first == i)
+		return measure(store, &entries[i].manifest, entry);
+	entry->bytes = all[first].bytes;
+	entry->blobs = all[first].blobs;
+	return MOTE_OK;
+}
+
 static int list(const struct mote__store *store, mote_store_callback callback, void *cookie,
 		struct mote_error *err)
 {
@@ -188,16 +203,21 @@ static int list(const struct mote__store *store, mote_store_callback callback, v
 	uint32_t count = 0;
 	bool is_over = false;
 	int rc = mote__index_read(store, &entries, &count, err);
+	if (rc < 0)
+		return rc;
+	struct mote_store_entry *all = mote__alloc(count ? count : 1, sizeof *all);
+	if (!all)
+		rc = mote__fail(err, MOTE_ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < count && rc == MOTE_OK && !is_over; i++) {
-		struct mote_store_entry entry = {.tag = entries[i].tag[0] ? entries[i].tag : NULL,
-						 .digest = digest,
-						 .is_snapshot = entries[i].is_snapshot};
-		mote__reference_print(entries[i].manifest.digest, digest);
-		if (entry.is_snapshot && measure(store, &entries[i].manifest, &entry) < 0)
+		if (fill_entry(store, entries, all, i) < 0) {
 			rc = mote__fail(err, MOTE_ENOMEM, "out of memory");
-		else
-			is_over = callback(cookie, &entry) != 0;
+			break;
+		}
+		mote__reference_print(entries[i].manifest.digest, digest);
+		all[i].digest = digest;
+		is_over = callback(cookie, &all[i]) != 0;
 	}
+	mote__free(all);
 	mote__free(entries);
 	return rc;
 }
@@ -256,6 +276,7 @@ int mote_store_tag(const char *directory, const char *reference, const char *tag
 {
 	struct mote__store store = MOTE__STORE_CLOSED;
 	struct mote__blob manifest;
+	struct mote_error missing; /* no error of ours if the blobs are there */
 	if (!directory || !reference)
 		return mote__fail(err, MOTE_EINVAL, "%s is NULL",
 				  directory ? "reference" : "directory");
@@ -264,9 +285,11 @@ int mote_store_tag(const char *directory, const char *reference, const char *tag
 		rc = mote__store_open(directory, MOTE__STORE_WRITE, &store, err);
 	if (rc < 0)
 		return rc;
-	rc = mote__index_find(&store, reference, &manifest, err);
+	rc = mote__index_find(&store, reference, &manifest, &missing);
 	if (rc == MOTE_ENOTFOUND)
 		rc = adopt(&store, reference, &manifest, err);
+	else if (rc < 0 && err)
+		*err = missing;
 	if (rc == MOTE_OK)
 		rc = mote__index_set(&store, &manifest, tag, err);
 	mote__store_close(&store);

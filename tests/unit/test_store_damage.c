@@ -426,3 +426,134 @@ TEST(store_damage__memory_is_only_trusted_if_nobody_else_may_write_it)
 	}
 	store_close();
 }
+
+/* Memory that was mapped unseen has the digest of its name only; who verifies does not take it. */
+TEST(store_damage__memory_that_was_trusted_is_not_shared_by_who_verifies)
+{
+	char path[TREE_PATH_BYTES];
+	mote_snapshot *trusted = NULL, *verified = NULL;
+	uint8_t expected[MOTE_DIGEST_BYTES], digest[MOTE_DIGEST_BYTES];
+	store_open(STORE_CONFINED);
+	store_again();
+	part_path(&parts[2], path);
+	struct stat stat_;
+	CHECK(stat(path, &stat_) == 0);
+	flip_middle(path);
+	CHECK(chmod(path, stat_.st_mode & 0777) == 0);
+	c.load.trust_memory_without_verifying = 1;
+	OK(&c, mote_snapshot_load(c.directory, NULL, &c.load, &trusted, &c.err));
+	c.load.trust_memory_without_verifying = 0;
+	c.load.share = &trusted;
+	c.load.share_count = 1;
+	store_refused(NULL, MOTE_ESTORE, "damaged", "a damaged layer that is shared");
+	OK(&c, mote_snapshot_load(c.original, NULL, &c.load, &verified, &c.err));
+	OK(&c, mote_snapshot_digest(c.snapshot, expected, &c.err));
+	OK(&c, mote_snapshot_digest(verified, digest, &c.err));
+	CHECK_MEM(digest, expected, sizeof digest);
+	mote_snapshot_unref(verified);
+	mote_snapshot_unref(trusted);
+	store_close();
+}
+
+/* ---- whole stores ---------------------------------------------------------------------------- */
+
+struct seen {
+	unsigned wrong;
+	uint64_t done, total;
+};
+
+static int see(void *cookie, uint64_t done, uint64_t total)
+{
+	struct seen *seen = cookie;
+	seen->wrong += done > total || done < seen->done;
+	seen->done = done;
+	seen->total = total;
+	return 0;
+}
+
+TEST(store_damage__what_is_done_of_several_is_no_more_than_all)
+{
+	const struct mote_save_options options = {.size = sizeof options, .tag = "other"};
+	struct seen seen = {0};
+	struct world w;
+	uint64_t bytes = 0;
+	store_open(STORE_CONFINED);
+	store_again();
+	store_world(&w, true);
+	OK(&c, mote_snapshot_save(w.snapshot, c.directory, &options, NULL, &c.err));
+	world_free(&w);
+	OK(&c, mote_store_verify(c.directory, NULL, see, &seen, &bytes, &c.err));
+	CHECK_EQ(seen.wrong, 0);
+	CHECK_EQ(seen.done, bytes);
+	CHECK_EQ(seen.total, bytes);
+	store_close();
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+struct listing {
+	unsigned count;
+	uint64_t bytes;
+};
+
+/* From the first entry on, there is nothing to be read any more. */
+static int list_and_remove(void *cookie, const struct mote_store_entry *entry)
+{
+	struct listing *listing = cookie;
+	char path[TREE_PATH_BYTES], name[96];
+	if (!listing->count++) {
+		listing->bytes = entry->bytes;
+		(void)snprintf(name, sizeof name, "blobs/sha256/%s", entry->digest + 7);
+		tree_join(path, c.directory, name);
+		CHECK(unlink(path) == 0);
+	}
+	CHECK(entry->is_snapshot && entry->bytes && entry->bytes == listing->bytes);
+	return 0;
+}
+
+TEST(store_damage__a_manifest_of_many_entries_is_read_once)
+{
+	static const char *const tags[] = {"a", "b", "c"};
+	struct listing listing = {0};
+	store_open(STORE_CONFINED);
+	store_again();
+	for (size_t i = 0; i < 3; i++)
+		OK(&c, mote_store_tag(c.directory, "latest", tags[i], &c.err));
+	OK(&c, mote_store_list(c.directory, list_and_remove, &listing, &c.err));
+	CHECK_EQ(listing.count, 4);
+	store_close();
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static int count_entry(void *cookie, const struct mote_store_entry *entry)
+{
+	(void)entry;
+	++*(unsigned *)cookie;
+	return 0;
+}
+
+/* What is looked for first and need not be there is no error. */
+TEST(store_damage__errors_are_filled_on_failure_only)
+{
+	struct mote_error untouched, err;
+	unsigned count = 0;
+	char path[TREE_PATH_BYTES];
+	memset(&untouched, 0x5A, sizeof untouched);
+	err = untouched;
+	store_open(STORE_CONFINED);
+	store_again();
+	OK(&c, mote_store_remove(c.directory, c.saved.digest, &c.err));
+	CHECK_EQ(mote_store_tag(c.directory, c.saved.digest, "again", &err), MOTE_OK);
+	CHECK_MEM(&err, &untouched, sizeof err);
+	store_loads("again");
+	/* A layout of which there is no more yet. */
+	tree_join(path, c.directory, "blobs");
+	tree_remove(path);
+	tree_join(path, c.directory, "index.json");
+	CHECK(unlink(path) == 0);
+	CHECK_EQ(mote_store_list(c.directory, count_entry, &count, &err), MOTE_OK);
+	CHECK_EQ(count, 0);
+	CHECK_MEM(&err, &untouched, sizeof err);
+	store_close();
+}

@@ -438,3 +438,85 @@ TEST(store_forged_memory__any_byte_of_a_list)
 		store_close();
 	}
 }
+
+/* ---- large leaves ---------------------------------------------------------------------------- */
+
+#define LARGE 0x200000ull
+#define PAIRS 64u /* of a large leaf, and a page behind it that breaks the row */
+
+static void set_config(const char *path, const char *format, unsigned long long value)
+{
+	char text[256];
+	(void)snprintf(text, sizeof text, format, value);
+	forge_set(&c.forge.config, path, text);
+}
+
+/* Code, then constants; every page of theirs has another content. */
+static void forge_pairs(void)
+{
+	size_t len, bytes = (PAIRS + 1) * LARGE - STORE_PAGE;
+	unsigned layer = forge_layer(&c.forge, "memory");
+	uint8_t *old = forge_layer_read(&c.forge, layer, &len), *memory = calloc(1, bytes);
+	CHECK(memory != NULL && len <= bytes);
+	memcpy(memory, old, len);
+	for (uint64_t at = LARGE - STORE_PAGE; at < bytes; at += STORE_PAGE)
+		memcpy(memory + at, &at, sizeof at);
+	forge_layer_write(&c.forge, layer, memory, bytes);
+	free(memory);
+	free(old);
+	set_config("memory[0].bytes", "%llu", bytes);
+	forge_set(&c.forge.config, "largeLeaves", "true");
+	forge_set(&c.forge.config, "writeSet.pages", "[]");
+	/* Not where gva and gpa are alike, so that there is room for small leaves. */
+	forge_set(&c.forge.config, "image.address", "\"0x2000\"");
+	set_config("image.bytes", "%llu", (2 * PAIRS + 1) * LARGE);
+	set_config("image.pages",
+		   "[{\"access\":5,\"count\":1,\"first\":0},"
+		   "{\"access\":1,\"count\":%llu,\"first\":510}]",
+		   2 * PAIRS * LARGE / STORE_PAGE);
+}
+
+static void list_pairs(void)
+{
+	list_bytes = sizeof *header() + (1 + 2 * PAIRS) * sizeof(struct mote__record);
+	list = realloc(list, list_bytes);
+	CHECK(list != NULL);
+	header()->record_count = 1 + 2 * PAIRS;
+	*record(0) = (struct mote__record){.kind = MOTE__RECORD_RUN,
+					   .va = 0x2000,
+					   .target = 0x2000,
+					   .count = 1,
+					   .flags = MOTE__RECORD_EXEC | MOTE__RECORD_USER};
+	for (unsigned i = 0; i < PAIRS; i++) {
+		*record(1 + 2 * i) = (struct mote__record){.kind = MOTE__RECORD_RUN,
+							   .va = (1 + 2 * i) * LARGE,
+							   .target = (1 + i) * LARGE,
+							   .count = LARGE / STORE_PAGE,
+							   .flags = MOTE__RECORD_USER};
+		*record(2 + 2 * i) = (struct mote__record){.kind = MOTE__RECORD_RUN,
+							   .va = (2 + 2 * i) * LARGE,
+							   .target = 0x20000 + i * STORE_PAGE,
+							   .count = 1,
+							   .flags = MOTE__RECORD_USER};
+	}
+}
+
+TEST(store_forged_memory__large_leaves_and_pages_in_turn_can_be_flattened)
+{
+	uint8_t expected[MOTE_DIGEST_BYTES], digest[MOTE_DIGEST_BYTES];
+	mote_snapshot *loaded = NULL, *flat = NULL;
+	store_open(STORE_NEW);
+	open_list();
+	list_pairs();
+	write_list();
+	forge_pairs();
+	forge_close(&c.forge);
+	OK(&c, mote_snapshot_load(c.directory, NULL, &c.load, &loaded, &c.err));
+	OK(&c, mote_snapshot_flatten(loaded, &flat, &c.err));
+	OK(&c, mote_snapshot_digest(loaded, expected, &c.err));
+	OK(&c, mote_snapshot_digest(flat, digest, &c.err));
+	CHECK_MEM(digest, expected, sizeof digest);
+	mote_snapshot_unref(flat);
+	mote_snapshot_unref(loaded);
+	store_close();
+}
