@@ -341,24 +341,36 @@ static int build_stock(mote_snapshot *s, const struct list *list, struct mote_er
 	return rc;
 }
 
+/* Set count bits from number first on, whole words at a time. */
+static void set_bits(uint64_t *bits, uint64_t first, uint64_t count)
+{
+	for (uint64_t i = first, end = first + count, n; i < end; i += n) {
+		n = mote__smaller(64 - i % 64, end - i);
+		bits[i / 64] |= (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1) << i % 64;
+	}
+}
+
 /* Pages of the layers that hold something and that no record names: hidden by later ones. */
 static int count_dead(mote_snapshot *s, const struct list *list, struct mote_error *err)
 {
 	uint64_t base = s->layout.family->base_gpa, pages = (s->memory_end - base) / PAGE;
 	struct mote__holes holes = {.object = NULL};
-	uint8_t *alive = mote__alloc(pages, 1);
+	uint64_t *alive = mote__alloc(pages / 64 + 1, sizeof *alive);
 	if (!alive)
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
 	if (s->layout.zero_gpa)
-		alive[(s->layout.zero_gpa - base) / PAGE] = 1;
+		set_bits(alive, (s->layout.zero_gpa - base) / PAGE, 1);
 	for (uint64_t i = 0; i < list->header.record_count; i++) {
 		const struct mote__record *r = &list->records[i];
 		if (r->kind == MOTE__RECORD_RUN && r->target)
-			memset(alive + (r->target - base) / PAGE, 1, r->count);
+			set_bits(alive, (r->target - base) / PAGE, r->count);
 	}
-	for (uint64_t i = 0; i < pages; i++)
-		if (!alive[i] && !mote__snapshot_is_hole(s, &holes, base + i * PAGE))
+	for (uint64_t i = 0, step; i < pages; i += step) {
+		step = alive[i / 64] == UINT64_MAX ? 64 - i % 64 : 1;
+		bool is_alive = alive[i / 64] >> i % 64 & 1;
+		if (!is_alive && !mote__snapshot_is_hole(s, &holes, base + i * PAGE))
 			s->dead_bytes += PAGE;
+	}
 	mote__free(alive);
 	return MOTE_OK;
 }

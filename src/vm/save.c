@@ -17,7 +17,7 @@
 #include "vm/objects.h"
 
 /* Between two looks at whether somebody wants to stop. */
-#define CHUNK_BYTES 0x100000u
+#define CHUNK_BYTES 0x40000u
 
 struct save {
 	mote_snapshot *snapshot;
