@@ -10,6 +10,9 @@
  * "confined" is ready, with two layers, symbols, metadata and a write set that was learned: the
  * guest hello after a call of count_up. It is made on a real KVM, and can be run.
  *
+ * "nested" is the same as "confined", made where there is nested paging and another processor (in
+ * the machine of scripts/lane, which prints it).
+ *
  * "stock" is ready, with two address spaces that share tables and a declared model-specific
  * register. It is made on the test double: its code is no code.
  *

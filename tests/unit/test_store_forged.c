@@ -626,3 +626,54 @@ TEST(store_forged__more_than_the_caller_wants)
 	store_loads(NULL);
 	store_close();
 }
+
+/* ---- processors ------------------------------------------------------------------------------ */
+
+struct warned {
+	unsigned count;
+	int answer;
+	char text[512];
+};
+
+static int warn(void *cookie, const char *text)
+{
+	struct warned *warned = cookie;
+	warned->count++;
+	(void)snprintf(warned->text, sizeof warned->text, "%s", text);
+	return warned->answer;
+}
+
+TEST(store_forged__a_guest_that_saw_more_of_a_processor_is_a_warning)
+{
+	struct warned warned = {.answer = 0};
+	store_open(STORE_CONFINED);
+	store_forge();
+	forge_set(&c.forge.config, "processor.features", "[\"fpu\",\"warp-drive\"]");
+	forge_close(&c.forge);
+	c.load.warn = warn;
+	c.load.cookie = &warned;
+	store_loads(NULL);
+	CHECK_EQ(warned.count, 0);
+	c.load.accept_processor = 0;
+	store_loads(NULL);
+	CHECK_EQ(warned.count, 1);
+	CHECK_HAS(warned.text, "features that this processor has not");
+	CHECK_HAS(warned.text, "warp-drive");
+	CHECK(!strstr(warned.text, "fpu") && !strchr(warned.text, '\n'));
+	warned.answer = 1;
+	store_refused(NULL, MOTE_EPROCESSOR, warned.text, "a warning that is refused");
+	CHECK_EQ(warned.count, 2);
+	/* A check is of the store, not of this machine. */
+	OK(&c, mote_store_verify(c.directory, NULL, NULL, NULL, NULL, &c.err));
+	CHECK_EQ(warned.count, 2);
+	c.load.warn = NULL;
+	store_loads(NULL);
+	/* A machine that has all of it is not warned of. */
+	store_forge();
+	forge_set(&c.forge.config, "processor.features", "[\"sse2\"]");
+	forge_close(&c.forge);
+	c.load.warn = warn;
+	store_loads(NULL);
+	CHECK_EQ(warned.count, 2);
+	store_close();
+}
