@@ -71,9 +71,10 @@ int mote__image_make(const struct mote__elf *elf, const struct mote_snapshot_opt
 	if (rc < 0)
 		return rc;
 	keep_entries(i, elf, is_confined);
-	i->msr_count = options->msr_count;
-	if (options->msr_count)
-		memcpy(i->msrs, options->msrs, options->msr_count * sizeof *options->msrs);
+	/* In ring 3 no such register can be reached. */
+	i->msr_count = is_confined ? 0 : options->msr_count;
+	if (i->msr_count)
+		memcpy(i->msrs, options->msrs, i->msr_count * sizeof *i->msrs);
 	if (!keep_symbols(i, elf)) {
 		mote__image_unref(i);
 		return mote__fail(err, MOTE_ENOMEM, "out of memory");
