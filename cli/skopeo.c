@@ -237,8 +237,11 @@ static int judge(struct run *run, int status, struct mote_error *err)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return MOTE_OK;
 	const char *message = mote__skopeo_message(run->last);
-	return fail(err, is_not_found(message) ? MOTE_ENOTFOUND : MOTE_ESYSTEM, "skopeo: %.480s",
-		    message[0] ? message : "ended without a word");
+	/* What registries on one's own machine often lack. */
+	bool is_plain = strstr(message, "HTTP response to HTTPS client") != NULL;
+	return fail(err, is_not_found(message) ? MOTE_ENOTFOUND : MOTE_ESYSTEM, "skopeo: %.400s%s",
+		    message[0] ? message : "ended without a word",
+		    is_plain ? " (for a registry without TLS: --tls-verify=false)" : "");
 }
 
 int mote__skopeo_run(struct skopeo *skopeo, struct mote_error *err)

@@ -246,9 +246,41 @@ def what_a_registry_damaged_is_refused(w):
     run(w.mote, "snapshot", "verify", f"{other}:base")
 
 
+def what_is_there_does_not_travel_again(w):
+    other = w.work / "again"
+    w.pull("base", f"{other}:base")
+    said = w.pull("base", f"{other}:second")
+    require("0 B in 0 blobs" in said, said)
+    require(manifest_of(other, "second")[0] == manifest_of(other, "base")[0], "another manifest")
+
+
+def a_pull_into_a_damaged_store_is_refused(w):
+    """The registry's client takes a blob that is there by its name."""
+    other = w.work / "cut"
+    w.pull("base", f"{other}:base")
+    digest = layers_of(other, "base")[0]
+    file = other / "blobs/sha256" / digest[7:]
+    file.chmod(0o644)
+    with open(file, "r+b") as layer:
+        layer.truncate(4096)
+    said = w.pull("base", f"{other}:base", status=3)
+    require(digest in said and "4096 bytes" in said, said)
+    file.unlink()
+    w.pull("base", f"{other}:base")
+    run(w.mote, "snapshot", "verify", other)
+
+
+def a_registry_without_tls_is_told(w):
+    done = subprocess.run([w.mote, "snapshot", "pull", w.registry.place("base"), str(w.work / "plain")],
+                          capture_output=True, text=True, timeout=120)
+    require(done.returncode == 7 and "--tls-verify=false" in done.stderr, done.stderr)
+
+
 TESTS = [a_first_push_brings_all_of_it, a_second_push_brings_the_top_layer_alone,
          a_pull_brings_the_same_bytes, what_was_pulled_runs, a_pull_by_digest_needs_no_tag,
-         another_tools_copies_load, what_a_registry_damaged_is_refused]
+         another_tools_copies_load, what_a_registry_damaged_is_refused,
+         what_is_there_does_not_travel_again, a_pull_into_a_damaged_store_is_refused,
+         a_registry_without_tls_is_told]
 
 
 def main():
