@@ -55,7 +55,7 @@ TEST(store_blob__is_written_once_and_read_back)
 	CHECK_EQ(read_blob(&blob, &bytes), MOTE_OK);
 	CHECK_STR((char *)bytes, "some text");
 	mote__free(bytes);
-	struct stat status;
+	struct stat status = {0};
 	CHECK_EQ(stat(files_blob_path(&blob), &status), 0);
 	CHECK_EQ(status.st_mode & 0222, 0);
 	again.bytes = 0;
@@ -81,7 +81,7 @@ TEST(store_blob__permissions_follow_the_umask)
 	mode_t old = umask(0077);
 	struct mote__blob blob = files_put("private");
 	umask(old);
-	struct stat status;
+	struct stat status = {0};
 	CHECK_EQ(stat(files_blob_path(&blob), &status), 0);
 	CHECK_EQ(status.st_mode & 07777, 0400);
 	files_end();
@@ -159,7 +159,7 @@ TEST(store_blob__zeroes_are_holes)
 	files_make();
 	struct mote__blob_writer writer;
 	struct mote__blob blob;
-	struct stat status;
+	struct stat status = {0};
 	bool is_new = false;
 	CHECK_EQ(mote__blob_begin(&f.store, &writer, &f.err), MOTE_OK);
 	CHECK_EQ(mote__blob_write_zeroes(&writer, 64 * (uint64_t)MIB, &f.err), MOTE_OK);

@@ -436,7 +436,7 @@ TEST(store_damage__memory_that_was_trusted_is_not_shared_by_who_verifies)
 	store_open(STORE_CONFINED);
 	store_again();
 	part_path(&parts[2], path);
-	struct stat stat_;
+	struct stat stat_ = {0};
 	CHECK(stat(path, &stat_) == 0);
 	flip_middle(path);
 	CHECK(chmod(path, stat_.st_mode & 0777) == 0);
