@@ -142,7 +142,7 @@ int mote__command_snapshot_pull(const struct options *options)
 	struct place place;
 	struct mote_error err = {0};
 	int status = take_operands(options, 0, &place);
-	if (status == EXIT_OK && place.directory[0] == ':')
+	if (status == EXIT_OK && place.directory && place.directory[0] == ':')
 		status = mote__report_usage(options->command_name, "which store? STORE:TAG");
 	if (status == EXIT_OK && place.is_digest)
 		status = mote__report_usage(options->command_name,
