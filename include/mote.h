@@ -847,7 +847,7 @@ MOTE_API void mote_sandbox_get_statistics(const mote_sandbox *sandbox,
 
 /** Told how far long work has come: done of total bytes. Returns 0, or non-zero to end it with
  * MOTE_ECANCELED: then the store lists what it listed, and blobs that were written already wait for
- * mote_store_collect(). Called about once a MiB. */
+ * mote_store_collect(). Called for each 256 KiB or so. */
 typedef int (*mote_progress_callback)(void *cookie, uint64_t done, uint64_t total);
 
 struct mote_save_options {
@@ -940,7 +940,8 @@ struct mote_store_entry {
 			      * the manifest cannot be read and nothing else says what it is */
 	uint8_t reserved[3];
 };
-/** Called for each entry; a return that is not 0 ends the listing, which then returns MOTE_OK. */
+/** Called for each entry; a return that is not 0 ends the listing, which then returns MOTE_OK. It
+ * may use the store, but not collect it, which would wait for the listing. */
 typedef int (*mote_store_callback)(void *cookie, const struct mote_store_entry *entry);
 
 /** List what the store in directory has. Errors: MOTE_ENOTFOUND (no store there), MOTE_ESTORE,
