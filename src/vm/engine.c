@@ -43,10 +43,8 @@ void mote__engine_seen(const mote_engine *engine, bool is_confined,
 		       struct mote__processor *processor)
 {
 	uint64_t mask = atomic_load_explicit(&engine->vector_mask, memory_order_relaxed);
-	if (is_confined && mask != MOTE__VECTOR_UNKNOWN && mask & ~SSE_STATE)
-		mote__processor_read(processor);
-	else
-		*processor = engine->hypervisor->offered;
+	bool is_machines = is_confined && mask != MOTE__VECTOR_UNKNOWN && mask & ~SSE_STATE;
+	*processor = is_machines ? engine->machine : engine->hypervisor->offered;
 }
 
 int mote__engine_check(const mote_engine *engine, struct mote_error *err)
@@ -75,6 +73,7 @@ int mote__engine_on(struct mote__hypervisor *hypervisor, int signal_number, uint
 	e->signal_number = signal_number;
 	e->pool_max = pool_max;
 	e->vector_mask = MOTE__VECTOR_UNKNOWN;
+	mote__processor_read(&e->machine);
 	*engine = e;
 	return MOTE_OK;
 }

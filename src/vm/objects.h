@@ -37,7 +37,8 @@ struct mote_engine {
 	int signal_number;
 	_Atomic uint64_t vector_mask;
 	atomic_bool is_lax; /* ring 3 can leave 64-bit mode: only special registers bring it back */
-	const uint8_t *own; /* mote__sys_own_make() */
+	struct mote__processor machine; /* CPUID, which costs an exit where it is virtual */
+	const uint8_t *own;             /* mote__sys_own_make() */
 	uint32_t pool_max;
 	struct mote__bag *pool; /* of sandboxes that nobody has (pool.c) */
 };
@@ -249,6 +250,10 @@ bool mote__snapshot_translate(const mote_snapshot *snapshot, uint64_t gva,
 			      struct mote__pt_translation *translation);
 /** Whether a confined guest can write the page at gva, or make a private one of it. */
 bool mote__snapshot_is_guests(const mote_snapshot *snapshot, uint64_t gva);
+/** Walk its tables, in all its address spaces, where addresses are the guest's own. walk has leaf,
+ * link, cookie, leaves_max and joins_leaves; the rest is filled in. MOTE_ENOMEM, MOTE_ESNAPSHOT. */
+int mote__snapshot_walk(const mote_snapshot *snapshot, struct mote__pt_walk *walk,
+			struct mote_error *err);
 /** Table bytes at offset, one page, without making a hole real. */
 const void *mote__snapshot_table(const mote_snapshot *snapshot, struct mote__holes *holes,
 				 uint64_t offset);
