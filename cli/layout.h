@@ -8,9 +8,6 @@
 
 #include <mote.h>
 
-/** Make an empty store of directory, unless one is there. */
-int mote__image_layout_make_store(const char *directory, struct mote_error *err);
-
 /** Make a layout in parent whose index lists nothing, or the manifest of manifest_bytes bytes with
  * digest (may be NULL). Its name is one of the rests that a collection removes from a store. *path
  * is to be freed, also with what mote__image_layout_remove() does. */

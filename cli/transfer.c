@@ -347,7 +347,7 @@ int mote__transfer_pull(struct transfer *transfer)
 			       transfer->manifest.bytes, most);
 		return fail(transfer->err, MOTE_ETOOBIG, message);
 	}
-	int rc = mote__image_layout_make_store(transfer->directory, transfer->err);
+	int rc = mote_store_create(transfer->directory, transfer->err);
 	if (rc == MOTE_OK)
 		rc = open_blobs(transfer);
 	/* On the store's file system, because finished blobs are renamed from there. */

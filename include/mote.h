@@ -930,6 +930,12 @@ MOTE_API MOTE_MUST_USE int mote_snapshot_load(const char *directory, const char 
 					      const struct mote_load_options *options,
 					      mote_snapshot **snapshot, struct mote_error *err);
 
+/** Make an empty store in directory, which is made if it does not exist (the directories above it
+ * must); a store that is there stays as it is. Saving does this by itself. Errors: MOTE_ESTORE
+ * (directory holds something else), MOTE_EINVAL, MOTE_ENOMEM, MOTE_ESYSTEM. Any thread. Since: 0.1
+ */
+MOTE_API MOTE_MUST_USE int mote_store_create(const char *directory, struct mote_error *err);
+
 /** What a store lists; strings are borrowed until the callback returns. */
 struct mote_store_entry {
 	const char *tag;     /* NULL: none */

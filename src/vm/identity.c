@@ -26,7 +26,7 @@ struct identity {
 	uint8_t (*hash)[MOTE_DIGEST_BYTES]; /* of each page of the layers */
 	uint8_t *has_hash;
 	uint8_t zero_hash[MOTE_DIGEST_BYTES];
-	struct mote__holes holes, *table_holes;
+	struct mote__holes holes;
 };
 
 static void add_number(struct mote__digest *digest, uint64_t number)
@@ -112,43 +112,13 @@ static bool add_link(void *cookie, const struct mote__pt_link *link)
 	return true;
 }
 
-static const void *table(const void *cookie, uint64_t gpa, uint64_t bytes)
-{
-	const struct identity *id = cookie;
-	const struct mote__layout *l = &id->snapshot->layout;
-	uint64_t at = gpa - l->scratch_gpa - l->tables_offset;
-	if (at % PAGE || !mote__in_range(at, bytes, l->tables_bytes))
-		return NULL;
-	return mote__snapshot_table(id->snapshot, id->table_holes, at);
-}
-
 static int add_mappings(struct identity *id, struct mote_error *err)
 {
 	const mote_snapshot *s = id->snapshot;
-	const struct mote__layout *l = &s->layout;
-	const uint64_t root = l->scratch_gpa + l->tables_offset;
-	struct mote__pt_span spans[2];
-	uint32_t tables = (uint32_t)(4 * l->tables_bytes / PAGE) + 64;
-	struct mote__pt_walk w = {.format = s->layout.family->format,
-				  .memory = {id, table},
-				  .roots = s->root_count ? s->roots : &root,
-				  .root_count = s->root_count ? s->root_count : 1,
-				  .spans = spans,
-				  .tables_max = tables,
-				  .visit_count = mote__pt_visits_for(tables),
-				  .leaves_max = LEAVES_MAX,
-				  .leaf = add_leaf,
-				  .link = add_link,
-				  .cookie = id};
-	add_number(&id->digest, w.root_count);
-	w.span_count = mote__layout_spans(l, spans);
-	w.visits = mote__alloc(w.visit_count, sizeof *w.visits);
-	if (!w.visits)
-		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	int rc = mote__pt_walk(&w);
-	mote__free(w.visits);
-	return rc < 0 ? mote__fail(err, MOTE_ESNAPSHOT, "page tables: %s", mote__pt_describe(rc))
-		      : MOTE_OK;
+	struct mote__pt_walk w = {
+		.leaves_max = LEAVES_MAX, .leaf = add_leaf, .link = add_link, .cookie = id};
+	add_number(&id->digest, s->root_count ? s->root_count : 1);
+	return mote__snapshot_walk(s, &w, err);
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
@@ -217,8 +187,7 @@ static int compute(const mote_snapshot *s, uint8_t digest[MOTE_DIGEST_BYTES],
 {
 	static const uint8_t name[] = "mote snapshot 1";
 	uint64_t pages = (s->memory_end - s->layout.family->base_gpa) / PAGE;
-	struct mote__holes table_holes = {.object = NULL};
-	struct identity id = {.snapshot = s, .table_holes = &table_holes};
+	struct identity id = {.snapshot = s};
 	id.hash = mote__alloc(pages, sizeof *id.hash);
 	id.has_hash = mote__alloc(pages / 8 + 1, 1);
 	int rc = id.hash && id.has_hash ? MOTE_OK : mote__fail(err, MOTE_ENOMEM, "out of memory");

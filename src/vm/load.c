@@ -294,8 +294,7 @@ static int build_confined(mote_snapshot *s, const struct list *list, struct mote
 	rc = mote__sys_map(MOTE__MAP_SHARED, tables->fd, l->tables_bytes, &at);
 	if (rc < 0)
 		return mote__object_fail(err, rc, "mapping page tables", l->tables_bytes);
-	if (entries_of(l, list))
-		mote__sys_populate(at, entries_of(l, list));
+	mote__sys_populate(at, entries_of(l, list));
 	rc = mote__mappings_build_confined(l, &memory, list->records, &list->header, at,
 					   &extent->bytes, err);
 	mote__sys_unmap(at, l->tables_bytes);
@@ -328,12 +327,15 @@ static int build_stock(mote_snapshot *s, const struct list *list, struct mote_er
 	int rc = mote__sys_map(MOTE__MAP_SCRATCH, -1, bytes, &at);
 	if (rc < 0)
 		return mote__object_fail(err, rc, "page tables", bytes);
-	(void)mote__pt_builder_init(&builder, l->family->format, at,
-				    l->scratch_gpa + l->tables_offset, bytes);
+	rc = mote__pt_builder_init(&builder, l->family->format, at,
+				   l->scratch_gpa + l->tables_offset, bytes);
+	if (rc < 0)
+		rc = mote__fail(err, MOTE_ESTORE, "the tables: %s", mote__pt_describe(rc));
 	builder.is_zeroed = true;
 	builder.user_tables = true;
-	rc = mote__mappings_build_stock(l, &memory, list->records, &list->header, &builder,
-					s->roots, err);
+	if (rc == MOTE_OK)
+		rc = mote__mappings_build_stock(l, &memory, list->records, &list->header, &builder,
+						s->roots, err);
 	if (rc == MOTE_OK)
 		rc = keep_stock(s, &builder, err);
 	mote__sys_unmap(at, bytes);

@@ -16,7 +16,6 @@ struct lister {
 	const mote_snapshot *snapshot;
 	struct mote__records *records;
 	uint32_t part; /* confined: of the layout; the last page was there, or before */
-	struct mote__holes holes;
 	int rc;
 };
 
@@ -132,57 +131,22 @@ static bool list_link(void *cookie, const struct mote__pt_link *link)
 	return append(l, &record) != NULL;
 }
 
-static const void *table(const void *cookie, uint64_t gpa, uint64_t bytes)
-{
-	const struct lister *l = cookie;
-	const struct mote__layout *layout = &l->snapshot->layout;
-	uint64_t at = gpa - layout->scratch_gpa - layout->tables_offset;
-	if (at % PAGE || !mote__in_range(at, bytes, layout->tables_bytes))
-		return NULL;
-	return mote__snapshot_table(l->snapshot, (struct mote__holes *)(uintptr_t)&l->holes, at);
-}
-
-static int walk(struct lister *l, struct mote_error *err)
-{
-	const mote_snapshot *s = l->snapshot;
-	const struct mote__layout *layout = &s->layout;
-	const uint64_t root = layout->scratch_gpa + layout->tables_offset;
-	struct mote__pt_span spans[2];
-	uint32_t tables = (uint32_t)(4 * layout->tables_bytes / PAGE) + 64;
-	struct mote__pt_walk w = {.format = layout->family->format,
-				  .memory = {l, table},
-				  .roots = s->root_count ? s->roots : &root,
-				  .root_count = s->root_count ? s->root_count : 1,
-				  .spans = spans,
-				  .span_count = mote__layout_spans(layout, spans),
-				  .tables_max = tables,
-				  .visit_count = mote__pt_visits_for(tables),
-				  .leaves_max = UINT64_MAX,
-				  .joins_leaves = true,
-				  .leaf = list_leaf,
-				  .link = list_link,
-				  .cookie = l};
-	w.visits = mote__alloc(w.visit_count, sizeof *w.visits);
-	if (!w.visits)
-		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	l->records->root_count = w.root_count;
-	int rc = mote__pt_walk(&w);
-	mote__free(w.visits);
-	if (l->rc == MOTE_ETOOBIG)
-		return mote__fail(
-			err, MOTE_ETOOBIG,
-			"the guest's pages are so scattered that their list has more than %u "
-			"records: a flattened snapshot may have fewer",
-			MOTE__RECORDS_MAX);
-	if (l->rc == MOTE_ENOMEM)
-		return mote__fail(err, MOTE_ENOMEM, "out of memory");
-	return rc < 0 ? mote__fail(err, MOTE_ESNAPSHOT, "page tables: %s", mote__pt_describe(rc))
-		      : MOTE_OK;
-}
-
 int mote__snapshot_records(const mote_snapshot *snapshot, struct mote__records *records,
 			   struct mote_error *err)
 {
 	struct lister l = {.snapshot = snapshot, .records = records};
-	return walk(&l, err);
+	struct mote__pt_walk w = {.leaves_max = UINT64_MAX,
+				  .joins_leaves = true,
+				  .leaf = list_leaf,
+				  .link = list_link,
+				  .cookie = &l};
+	int rc = mote__snapshot_walk(snapshot, &w, err);
+	records->root_count = w.root_count;
+	/* What the walk was stopped for. */
+	if (l.rc == MOTE_ETOOBIG)
+		return mote__fail(err, MOTE_ETOOBIG,
+				  "the guest's pages are so scattered that their list has more "
+				  "than %u records: a flattened snapshot may have fewer",
+				  MOTE__RECORDS_MAX);
+	return l.rc == MOTE_ENOMEM ? mote__fail(err, MOTE_ENOMEM, "out of memory") : rc;
 }

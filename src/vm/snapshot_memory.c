@@ -187,6 +187,47 @@ const void *mote__snapshot_table(const mote_snapshot *snapshot, struct mote__hol
 	return mote__zero_page;
 }
 
+/* A table of a snapshot, in memory that a start puts into scratch. */
+struct stored_tables {
+	const mote_snapshot *snapshot;
+	struct mote__holes *holes;
+};
+
+static const void *stored_table(const void *cookie, uint64_t gpa, uint64_t bytes)
+{
+	const struct stored_tables *tables = cookie;
+	const struct mote__layout *l = &tables->snapshot->layout;
+	uint64_t at = gpa - l->scratch_gpa - l->tables_offset;
+	if (at % PAGE || !mote__in_range(at, bytes, l->tables_bytes))
+		return NULL;
+	return mote__snapshot_table(tables->snapshot, tables->holes, at);
+}
+
+int mote__snapshot_walk(const mote_snapshot *snapshot, struct mote__pt_walk *walk,
+			struct mote_error *err)
+{
+	const struct mote__layout *l = &snapshot->layout;
+	const uint64_t root = l->scratch_gpa + l->tables_offset;
+	struct mote__holes holes = {.object = NULL};
+	const struct stored_tables tables = {snapshot, &holes};
+	struct mote__pt_span spans[2];
+	walk->format = l->family->format;
+	walk->memory = (struct mote__pt_memory){&tables, stored_table};
+	walk->roots = snapshot->root_count ? snapshot->roots : &root;
+	walk->root_count = snapshot->root_count ? snapshot->root_count : 1;
+	walk->spans = spans;
+	walk->span_count = mote__layout_spans(l, spans);
+	walk->tables_max = (uint32_t)(4 * l->tables_bytes / PAGE) + 64;
+	walk->visit_count = mote__pt_visits_for(walk->tables_max);
+	walk->visits = mote__alloc(walk->visit_count, sizeof *walk->visits);
+	if (!walk->visits)
+		return mote__fail(err, MOTE_ENOMEM, "out of memory");
+	int rc = mote__pt_walk(walk);
+	mote__free(walk->visits);
+	return rc < 0 ? mote__fail(err, MOTE_ESNAPSHOT, "page tables: %s", mote__pt_describe(rc))
+		      : MOTE_OK;
+}
+
 /* All tables in one object: pages that are zero are holes. */
 static int write_whole(mote_snapshot *child, const mote_snapshot *parent, const uint64_t *numbers,
 		       const void *const *pages, uint32_t count, struct mote_error *err)

@@ -152,7 +152,19 @@ int mote_store_verify(const char *directory, const char *reference, mote_progres
 	return rc;
 }
 
-/* ---- list, tag, remove, collect -------------------------------------------------------------- */
+/* ---- create, list, tag, remove, collect
+ * -------------------------------------------------------------- */
+
+int mote_store_create(const char *directory, struct mote_error *err)
+{
+	struct mote__store store = MOTE__STORE_CLOSED;
+	if (!directory)
+		return mote__fail(err, MOTE_EINVAL, "directory is NULL");
+	int rc = mote__store_open(directory, MOTE__STORE_CREATE, &store, err);
+	if (rc == MOTE_OK)
+		mote__store_close(&store);
+	return rc;
+}
 
 static int read_parts(const struct mote__store *store, const struct mote__blob *manifest,
 		      struct mote__manifest *parts, struct mote_error *err)

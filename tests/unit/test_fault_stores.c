@@ -139,6 +139,11 @@ static int count_entry(void *cookie, const struct mote_store_entry *entry)
 	return 0;
 }
 
+static int create(struct mote_error *err)
+{
+	return mote_store_create(directory, err);
+}
+
 static int list(struct mote_error *err)
 {
 	unsigned count = 0;
@@ -193,6 +198,7 @@ static void check_collected(int rc)
 TEST_BOTH(fault_stores__the_others)
 {
 	begin(kind);
+	TRY_ALL(10, "create", .run = create, .may_pass = true);
 	TRY_ALL(40, "verify", .run = verify, .may_pass = true);
 	TRY_ALL(15, "list", .run = list, .may_pass = true);
 	TRY_ALL(60, "tag", .prepare = unlist_child, .run = tag_child, .may_pass = true);

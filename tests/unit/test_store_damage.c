@@ -5,6 +5,7 @@
  * it is.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -555,5 +556,42 @@ TEST(store_damage__errors_are_filled_on_failure_only)
 	CHECK_EQ(mote_store_list(c.directory, count_entry, &count, &err), MOTE_OK);
 	CHECK_EQ(count, 0);
 	CHECK_MEM(&err, &untouched, sizeof err);
+	store_close();
+}
+
+/* ---- new stores ------------------------------------------------------------------------------ */
+
+TEST(store_damage__a_store_is_made_where_there_is_nothing)
+{
+	uint8_t old[TREE_DIGEST_BYTES], now[TREE_DIGEST_BYTES];
+	char path[TREE_PATH_BYTES];
+	unsigned count = 0;
+	store_open(STORE_NEW);
+	tree_remove(c.directory);
+	OK(&c, mote_store_create(c.directory, &c.err));
+	OK(&c, mote_store_list(c.directory, count_entry, &count, &c.err));
+	CHECK_EQ(count, 0);
+	/* One that is there stays as it is. */
+	store_again();
+	tree_digest(c.directory, old);
+	OK(&c, mote_store_create(c.directory, &c.err));
+	tree_digest(c.directory, now);
+	CHECK_MEM(old, now, sizeof old);
+	/* Something else is no place for one. */
+	tree_remove(c.directory);
+	tree_make(c.directory);
+	tree_join(path, c.directory, "file");
+	tree_write(path, "text", 4);
+	tree_digest(c.directory, old);
+	CHECK_EQ(mote_store_create(c.directory, &c.err), MOTE_ESTORE);
+	CHECK_HAS(c.err.message, "no oci-layout");
+	CHECK_EQ(mote_store_create(path, &c.err), MOTE_ESTORE);
+	tree_digest(c.directory, now);
+	CHECK_MEM(old, now, sizeof old);
+	tree_remove(c.directory);
+	tree_join(path, c.directory, "below");
+	CHECK_EQ(mote_store_create(path, &c.err), MOTE_ESYSTEM);
+	CHECK_EQ(c.err.system_errno, ENOENT);
+	CHECK_EQ(mote_store_create(NULL, &c.err), MOTE_EINVAL);
 	store_close();
 }
